@@ -1,0 +1,112 @@
+"""The protocol that every backend speaks.
+
+A *row* is one token of one sequence at one position; `Rows` is a run of consecutive rows of one sequence.
+A batch is a list of `Rows`, at most one per sequence. The engine thread owns the backend: no method
+but `abort` may be called from elsewhere.
+"""
+
+from enum import IntEnum
+from typing import Any, Protocol
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from firesteel.types import ModelInfo, Tokenizer
+
+Logits = npt.NDArray[np.float32]  # [vocabulary_size]
+
+
+class Want(IntEnum):
+    """What the engine needs of the last row of a run."""
+
+    NONE = 0  # more of the prompt follows
+    BEST = 1  # the most likely token
+    LOGITS = 2  # all logits, to sample on the host
+
+
+class Rows(msgspec.Struct):
+    """Consecutive rows of one sequence: `tokens[i]` stands at `position + i`."""
+
+    sequence: int
+    position: int
+    tokens: list[int]
+    want: Want
+    limit: int = 1  # BEST only: at most this many tokens may come back (see `max_step_tokens`)
+
+
+class Output(msgspec.Struct):
+    """The answer to one `Rows`, in batch order.
+
+    `tokens`: for BEST, the best token; a backend with `max_step_tokens > 1` may return up to `Rows.limit`
+    of them, each already in its KV except the last (as if drafted and accepted on the device).
+    `logits`: for LOGITS, a view that is valid until the next `submit`; the engine may write into it.
+    """
+
+    tokens: list[int] = []
+    logits: Logits | None = None
+
+
+class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
+    """What a backend can do, and the shapes that suit it."""
+
+    num_cells: int  # KV cells shared by all sequences
+    max_sequences: int  # sequence ids are 0 … max_sequences - 1
+    max_rows: int  # rows of one batch
+    chunk_rows: int  # rows of the fastest prefill chunk
+    max_step_tokens: int = 1  # tokens that one BEST row may yield
+    can_trim: bool = True
+    can_fork: bool = True
+    can_abort: bool = False  # `abort` interrupts a running step
+
+
+class Aborted(Exception):
+    """`wait` was interrupted by `abort`; the KV of the batch's sequences holds what was there before."""
+
+
+class Backend(Protocol):
+    """A model with its KV cache."""
+
+    info: ModelInfo
+    tokenizer: Tokenizer
+    capabilities: Capabilities
+    native_seconds: float  # time spent outside Python, for the overhead figure
+
+    def submit(self, batch: list[Rows]) -> None:
+        """Take a batch; at most `max_rows` rows, positions continuing each sequence's KV."""
+        ...
+
+    def wait(self) -> list[Output]:
+        """Compute the submitted batch and return one output per `Rows`.
+
+        Raises `Aborted` after `abort`, `EngineFailure` when the model cannot go on.
+        """
+        ...
+
+    def abort(self) -> None:
+        """Interrupt the running step from another thread. Without effect when no step runs."""
+        ...
+
+    def trim(self, sequence: int, to: int) -> None:
+        """Drop the KV of `sequence` from position `to` on; `to == 0` frees it."""
+        ...
+
+    def fork(self, source: int, target: int, to: int) -> None:
+        """Make `target` (empty) share the first `to` positions of `source`."""
+        ...
+
+    def save(self, sequence: int) -> Any:
+        """Return the KV of `sequence` as an opaque value for `load`; its size is `state_bytes`."""
+        ...
+
+    def load(self, sequence: int, state: Any) -> None:
+        """Restore a saved KV into `sequence` (empty)."""
+        ...
+
+    def state_bytes(self, state: Any) -> int:
+        """Return the host memory that a saved KV occupies."""
+        ...
+
+    def close(self) -> None:
+        """Free everything. The backend cannot be used afterwards."""
+        ...

@@ -1,0 +1,190 @@
+"""`firesteel doctor`: what this machine is, what fits on it, and what speed to expect."""
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+
+from firesteel.machine import Machine
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from firesteel.models.catalogue import Entry
+
+WORKING_BYTES = 1 << 30  # beside the weights: context, caches, the program itself
+REACHED = (0.5, 1.0)  # the share of the bandwidth ceiling that decode reaches, at worst and at best
+
+
+class ModelOutlook(msgspec.Struct, frozen=True, kw_only=True):
+    """What to expect of one model of the catalogue. The speeds are estimates, in tokens a second."""
+
+    name: str
+    path: str | None  # None: not on this machine
+    file_bytes: int
+    fits: bool
+    bytes_per_token: int  # the file's size where the file is not here to be asked
+    expected_slow: float
+    expected_fast: float
+
+
+class Storage(msgspec.Struct, frozen=True, kw_only=True):
+    """Where models live and whether more could be had."""
+
+    home: str
+    free_bytes: int
+    offline: bool  # FIRESTEEL_OFFLINE or HF_HUB_OFFLINE forbids the network
+    hub: str
+    mirror_usable: bool  # pip is there to fetch from the Python package index
+
+
+class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that `firesteel doctor` found out."""
+
+    version: str
+    machine: Machine
+    kernels: tuple[str, ...]  # instruction sets and features that llama.cpp was built with
+    read_bytes_per_second: float  # DRAM, all cores
+    storage: Storage
+    models: tuple[ModelOutlook, ...]
+
+
+def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
+    """Say what this machine is, which models fit on it, and what speed to expect."""
+    diagnosis = diagnose()
+    if json:
+        typer.echo(msgspec.json.format(msgspec.json.encode(diagnosis)).decode())
+        return
+    from rich.console import Console
+
+    console = Console()
+    console.print(machine_table(diagnosis))
+    console.print(model_table(diagnosis.models))
+    console.print(
+        "Expected speeds are estimates: half to all of what memory bandwidth allows. "
+        "`firesteel bench decode` measures."
+    )
+
+
+def diagnose() -> Diagnosis:
+    """Examine the machine; costs about two seconds, most of it for the memory bandwidth."""
+    from firesteel import __version__, machine
+    from firesteel.models import catalogue
+
+    description = machine.describe()
+    bandwidth = machine.read_bandwidth(description.num_cores)
+    return Diagnosis(
+        version=__version__,
+        machine=description,
+        kernels=kernels(),
+        read_bytes_per_second=bandwidth,
+        storage=storage(),
+        models=tuple(
+            outlook(entry, description.memory_bytes, bandwidth)
+            for entry in catalogue.CATALOGUE
+            if entry.bytes
+        ),
+    )
+
+
+def kernels() -> tuple[str, ...]:
+    """Return what llama.cpp was built with."""
+    import llama_cpp
+
+    return parse_kernels(llama_cpp.llama_print_system_info().decode())
+
+
+def parse_kernels(text: str) -> tuple[str, ...]:
+    """Return the names that llama.cpp's system information sets to 1."""
+    settings = (part.rpartition(":")[2].partition("=") for part in text.split("|"))
+    return tuple(name.strip() for name, _, value in settings if value.strip() == "1")
+
+
+def storage() -> Storage:
+    """Return where models live and whether more could be had."""
+    from importlib.util import find_spec
+
+    from firesteel import config
+    from firesteel.models import hub
+
+    home = config.home()
+    existing = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+    return Storage(
+        home=str(home),
+        free_bytes=shutil.disk_usage(existing).free,
+        offline=config.offline(),
+        hub=hub.endpoint(),
+        mirror_usable=find_spec("pip") is not None,
+    )
+
+
+def outlook(entry: "Entry", memory_bytes: int, bandwidth: float) -> ModelOutlook:
+    """Return what to expect of a catalogue model with this much memory and bandwidth (bytes a second)."""
+    path = local_path(entry)
+    size = entry.bytes or 0
+    needed = weights_read(path) if path else size
+    return ModelOutlook(
+        name=entry.name,
+        path=str(path) if path else None,
+        file_bytes=size,
+        fits=size + WORKING_BYTES <= memory_bytes,
+        bytes_per_token=needed,
+        expected_slow=REACHED[0] * bandwidth / needed,
+        expected_fast=REACHED[1] * bandwidth / needed,
+    )
+
+
+def local_path(entry: "Entry") -> Path | None:
+    """Return the file of a catalogue model, `None` when it is not on this machine or damaged."""
+    from firesteel.models import files, pull
+
+    path = pull.path_of(entry)
+    return path if files.is_intact(path, entry.bytes, entry.sha256) else None
+
+
+def weights_read(path: Path) -> int:
+    """Return the bytes of weights that one decode step reads."""
+    from firesteel.bench import roofline
+    from firesteel.models import gguf
+
+    return roofline.bytes_per_token(gguf.read_header(path))
+
+
+def machine_table(diagnosis: Diagnosis) -> "Table":
+    """Return what is known of the machine as a table."""
+    from rich.table import Table
+
+    machine, storage = diagnosis.machine, diagnosis.storage
+    table = Table(title=f"firesteel {diagnosis.version}", show_header=False)
+    table.add_row("processor", f"{machine.processor}, {machine.num_cores} cores")
+    table.add_row("instructions", ", ".join(machine.instructions))
+    table.add_row("memory", f"{machine.memory_bytes / 2**30:.1f} GiB")
+    table.add_row(
+        "memory bandwidth", f"{diagnosis.read_bytes_per_second / 1e9:.1f} GB/s read, measured just now"
+    )
+    table.add_row("llama.cpp kernels", ", ".join(diagnosis.kernels))
+    table.add_row("models live in", f"{storage.home} ({storage.free_bytes / 1e9:.0f} GB free)")
+    table.add_row("sources", sources(storage))
+    return table
+
+
+def sources(storage: Storage) -> str:
+    """Return in words where models can come from."""
+    if storage.offline:
+        return "none: FIRESTEEL_OFFLINE or HF_HUB_OFFLINE forbids the network"
+    mirror = "then the Python package index" if storage.mirror_usable else "no mirror, since pip is missing"
+    return f"{storage.hub}, {mirror}"
+
+
+def model_table(models: tuple[ModelOutlook, ...]) -> "Table":
+    """Return what to expect of each model as a table."""
+    from rich.table import Table
+
+    table = Table("model", "on disk", "size", "fits", "expected tokens/s")
+    for model in models:
+        speed = f"{model.expected_slow:.0f} to {model.expected_fast:.0f}"
+        size = f"{model.file_bytes / 1e6:.0f} MB"
+        table.add_row(model.name, "yes" if model.path else "no", size, "yes" if model.fits else "no", speed)
+    return table

@@ -1,0 +1,48 @@
+"""One frozen configuration. Later sources win: defaults, then environment, then command-line flags."""
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+BackendName = Literal["auto", "llamacpp", "scripted"]
+
+
+def home() -> Path:
+    """Return the folder that holds models and caches: `FIRESTEEL_HOME`, else `~/.cache/firesteel`."""
+    return Path(os.environ.get("FIRESTEEL_HOME") or Path.home() / ".cache" / "firesteel")
+
+
+def offline() -> bool:
+    """Return whether network use is forbidden (`FIRESTEEL_OFFLINE` or `HF_HUB_OFFLINE` is set and true)."""
+    values = (os.environ.get(name, "") for name in ("FIRESTEEL_OFFLINE", "HF_HUB_OFFLINE"))
+    return any(value.lower() not in ("", "0", "false", "no", "off") for value in values)
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine and its backend need to know. `None` means: chosen for the machine."""
+
+    backend: BackendName = "auto"
+    model: str = "qwen2.5-coder-0.5b"
+    quantize: Literal["q4_0", "q8_0"] | None = None
+    script: str | None = None  # scripted backend only: path of a JSON script
+    num_threads: int | None = None
+    context_tokens: int | None = None  # KV cells shared by all live sequences
+    chunk_tokens: int | None = None  # prompt tokens a step may compute when a prefill is alone
+    max_live: int | None = None  # sequences computed together in one batch
+    max_gap_seconds: float = 0.06  # a step that carries another stream's token aims to stay below this
+    cache_bytes: int = 512 * 1024 * 1024  # host memory for the KV of idle sequences
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """What the HTTP server needs to know."""
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    api_key: str | None = None
+    max_queue: int = 64  # requests that may wait beyond the live ones
+    max_body_bytes: int = 16 * 1024 * 1024
+    grace_seconds: float = 10.0
+    idle_write_seconds: float = 60.0  # a client that takes nothing for this long counts as gone
+    accept_any_model: bool = False

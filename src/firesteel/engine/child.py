@@ -1,0 +1,100 @@
+"""The engine process: `python -m firesteel.engine.child FD CONFIG`, started by `engine.process`.
+
+Three threads: the engine's owns the backend and never touches the socket; one reads commands; one sends
+events. The sender gets its turn while the backend computes, so what several fast steps emit travels together.
+"""
+
+import os
+import signal
+import socket
+import sys
+import threading
+from collections import deque
+
+import msgspec
+
+from firesteel.backend import open_backend
+from firesteel.config import EngineConfig
+from firesteel.engine import messages
+from firesteel.engine.worker import EngineWorker
+from firesteel.errors import FiresteelError
+from firesteel.types import Event
+
+# Seconds after which a thread that wants the interpreter lock gets it from one that never sleeps.
+# Only the scripted backend steps that fast; it bounds how long its events wait for company.
+SWITCH_SECONDS = 0.001
+
+
+class Outbox:
+    """Events on their way to the server; `put` is called by the engine's thread and never blocks."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._events: deque[Event] = deque()
+        self._filled = threading.Event()
+        self._lock = threading.Lock()  # frames must not interleave
+
+    def put(self, event: Event) -> None:
+        """Queue one event."""
+        self._events.append(event)
+        if not self._filled.is_set():
+            self._filled.set()
+
+    def send(self, report: messages.Report) -> None:
+        """Send one report now."""
+        with self._lock:
+            self._connection.sendall(messages.frame(report))
+
+    def run(self) -> None:
+        """Send what is queued, all of it at once, until the server goes away."""
+        try:
+            while True:
+                self._filled.wait()
+                self._filled.clear()
+                events = [self._events.popleft() for _ in range(len(self._events))]
+                if events:
+                    self.send(messages.Events(messages.coalesce(events)))
+        except OSError:
+            os._exit(0)
+
+
+def serve(connection: socket.socket, config: EngineConfig) -> None:
+    """Load the model, then obey commands until the server closes the connection."""
+    outbox = Outbox(connection)
+    try:
+        backend = open_backend(config)
+    except FiresteelError as error:
+        outbox.send(messages.Broken(error.message))
+        return
+    worker = EngineWorker(backend, config)
+    worker.start()
+    threading.Thread(target=outbox.run, name="sender", daemon=True).start()
+    capabilities = backend.capabilities
+    outbox.send(messages.Ready(backend.info, capabilities.num_cells, capabilities.max_sequences))
+    _obey(connection, worker, outbox)
+
+
+def _obey(connection: socket.socket, worker: EngineWorker, outbox: Outbox) -> None:
+    stream = connection.makefile("rb")
+    while header := stream.read(messages.HEADER.size):
+        (size,) = messages.HEADER.unpack(header)
+        command = messages.command_decoder.decode(stream.read(size))
+        if isinstance(command, messages.Add):
+            worker.add(command.work, outbox.put)
+        elif isinstance(command, messages.Cancel):
+            worker.cancel(command.id)
+        else:
+            worker.ask_statistics(lambda statistics: outbox.send(messages.Snapshot(statistics)))
+
+
+def main() -> None:
+    """Run the process; it ends at once when the server is gone, also in the middle of a step."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides
+    sys.setswitchinterval(SWITCH_SECONDS)
+    connection = socket.socket(fileno=int(sys.argv[1]))
+    serve(connection, msgspec.json.decode(sys.argv[2], type=EngineConfig))
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

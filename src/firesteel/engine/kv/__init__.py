@@ -1,0 +1,1 @@
+"""Accounting for KV: cells of the context (leased by live sequences), host memory (idle sequences)."""

@@ -1,0 +1,91 @@
+"""What the server and the engine process say to each other: length-prefixed msgpack lists of messages."""
+
+import struct
+
+import msgspec
+
+from firesteel.engine.loop import Statistics
+from firesteel.types import Delta, Event, Failure, Finish, ModelInfo, Progress, Work
+
+HEADER = struct.Struct("<I")  # bytes of the frame that follows
+
+
+class Add(msgspec.Struct, frozen=True, tag="add"):
+    """Start a sequence."""
+
+    work: Work
+
+
+class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
+    """End a sequence."""
+
+    id: str
+
+
+class AskStatistics(msgspec.Struct, frozen=True, tag="statistics"):
+    """Send one `Snapshot`."""
+
+
+Command = Add | Cancel | AskStatistics
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The model is loaded."""
+
+    info: ModelInfo
+    num_cells: int
+    max_live: int
+
+
+class Broken(msgspec.Struct, frozen=True, tag="broken"):
+    """The model cannot be loaded; the process ends."""
+
+    message: str
+
+
+class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
+    """The answer to `AskStatistics`."""
+
+    statistics: Statistics
+
+
+class Events(msgspec.Struct, frozen=True, tag="events"):
+    """The events of one or more steps, in order."""
+
+    events: list[Delta | Progress | Finish | Failure]
+
+
+Report = Ready | Broken | Snapshot | Events
+
+_encoder = msgspec.msgpack.Encoder()
+command_decoder = msgspec.msgpack.Decoder(Command)
+report_decoder = msgspec.msgpack.Decoder(Report)
+
+
+def frame(message: Command | Report) -> bytes:
+    """Return `message` as one frame."""
+    body = _encoder.encode(message)
+    return HEADER.pack(len(body)) + body
+
+
+def coalesce(events: list[Event]) -> list[Event]:
+    """Merge the deltas of each sequence; other events keep their place after the deltas before them."""
+    merged: list[Event] = []
+    texts: dict[str, list[Delta]] = {}
+    for event in events:
+        if isinstance(event, Delta):
+            texts.setdefault(event.id, []).append(event)
+            continue
+        if deltas := texts.pop(event.id, None):
+            merged.append(_merge(deltas))
+        merged.append(event)
+    merged.extend(map(_merge, texts.values()))
+    return merged
+
+
+def _merge(deltas: list[Delta]) -> Delta:
+    if len(deltas) == 1:
+        return deltas[0]
+    logprobs = [logprob for delta in deltas for logprob in delta.logprobs]
+    text = "".join([delta.text for delta in deltas])
+    return Delta(deltas[0].id, text, sum(delta.num_tokens for delta in deltas), logprobs)

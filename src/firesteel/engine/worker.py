@@ -1,0 +1,92 @@
+"""The engine's thread: it owns the backend; everyone else posts commands and is handed events."""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from firesteel.backend.base import Backend
+from firesteel.config import EngineConfig
+from firesteel.engine.loop import Engine, Statistics
+from firesteel.types import Event, Failure, Finish, Work
+
+Deliver = Callable[[Event], None]
+
+
+class EngineWorker:
+    """Runs an `Engine` on its own thread. `add` and `cancel` may be called from any thread.
+
+    Events are delivered on the engine's thread, so `deliver` must be quick and must not block.
+    """
+
+    def __init__(self, backend: Backend, config: EngineConfig) -> None:
+        self.backend = backend
+        self._engine = Engine(backend, config, self._dispatch, is_cancelled=self._is_cancelling)
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._wake = threading.Event()
+        self._delivers: dict[str, Deliver] = {}
+        self._cancelling: set[str] = set()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def add(self, work: Work, deliver: Deliver) -> None:
+        """Queue a sequence; its events, ending with `Finish` or `Failure`, go to `deliver`."""
+        self._post(lambda: self._add(work, deliver))
+
+    def cancel(self, id: str) -> None:
+        """End a sequence within one step; a step that computes nothing else is interrupted."""
+        self._cancelling.add(id)
+        self._post(lambda: self._cancel(id))
+        if self._engine.stepping == (id,):
+            self.backend.abort()
+
+    def ask_statistics(self, answer: Callable[[Statistics], None]) -> None:
+        """Call `answer` with a snapshot, on the engine's thread, between two steps."""
+        self._post(lambda: answer(self._engine.statistics()))
+
+    def close(self) -> None:
+        """Cancel everything, free the backend and join the thread."""
+        self._closing = True
+        self.backend.abort()
+        self._wake.set()
+        self._thread.join()
+
+    def _post(self, command: Callable[[], None]) -> None:
+        self._inbox.append(command)
+        self._wake.set()
+
+    def _run(self) -> None:
+        engine, inbox = self._engine, self._inbox
+        while not self._closing:
+            while inbox:
+                inbox.popleft()()
+            if not engine.step():
+                if not inbox and not self._closing:
+                    self._wake.wait()
+                self._wake.clear()
+        engine.close()
+
+    def _add(self, work: Work, deliver: Deliver) -> None:
+        if work.id in self._delivers:
+            deliver(Failure(work.id, "invalid_value", f"id {work.id!r} is already running"))
+            return
+        self._delivers[work.id] = deliver
+        self._engine.add(work)
+
+    def _cancel(self, id: str) -> None:
+        self._cancelling.discard(id)
+        self._engine.cancel(id)
+
+    def _is_cancelling(self, id: str) -> bool:
+        return id in self._cancelling
+
+    def _dispatch(self, event: Event) -> None:
+        deliver = self._delivers.get(event.id)
+        if deliver is None:
+            return
+        if isinstance(event, Finish | Failure):
+            del self._delivers[event.id]
+        deliver(event)

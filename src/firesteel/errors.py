@@ -1,0 +1,112 @@
+"""The exception tree. Exceptions are for users and their data; asserts are for our own bugs.
+
+    FiresteelError                 everything we raise on purpose
+    ├── RequestError          400  a request that cannot be honoured; names the field and the remedy
+    │   ├── UnknownModel      404
+    │   └── ContextTooLong    400  code context_length_exceeded
+    ├── Unauthorized          401
+    ├── BodyTooLarge          413
+    ├── Overloaded            503  the bounded queue is full; carries retry_after in seconds
+    ├── NotReady              503  still loading, or shutting down
+    ├── EngineFailure         500  the engine (or its process) failed in the middle of a request
+    ├── ModelError                 a model file that is missing, damaged or not understood
+    │   └── PullError              every source of a model failed; the message lists each one's reason
+    └── ConfigError                a setting that cannot work on this machine
+
+Every class carries the HTTP status, the OpenAI error type and code, so the server needs no mapping.
+"""
+
+
+class FiresteelError(Exception):
+    """Root of the tree. `status`, `type` and `code` are what an HTTP client is told."""
+
+    status = 500
+    type = "server_error"
+    code: str | None = None
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class RequestError(FiresteelError):
+    """A request that cannot be honoured. The message names the field and says what to send instead."""
+
+    status = 400
+    type = "invalid_request_error"
+    code: str | None = "invalid_value"
+
+    def __init__(self, message: str, *, param: str | None = None, code: str | None = None) -> None:
+        super().__init__(message, param=param)
+        if code is not None:
+            self.code = code
+
+
+class UnknownModel(RequestError):
+    """The request names a model that this server does not serve."""
+
+    status = 404
+    code = "model_not_found"
+
+
+class ContextTooLong(RequestError):
+    """Prompt and answer together do not fit into the context."""
+
+    code = "context_length_exceeded"
+
+
+class Unauthorized(FiresteelError):
+    """The request carries no valid API key."""
+
+    status = 401
+    type = "authentication_error"
+    code = "invalid_api_key"
+
+
+class BodyTooLarge(FiresteelError):
+    """The request body exceeds the limit."""
+
+    status = 413
+    type = "invalid_request_error"
+    code = "body_too_large"
+
+
+class Overloaded(FiresteelError):
+    """The bounded queue is full. `retry_after` is in seconds."""
+
+    status = 503
+    type = "server_error"
+    code = "server_is_overloaded"
+
+    def __init__(self, message: str, *, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class NotReady(Overloaded):
+    """The server is still loading its model, or is shutting down."""
+
+    code = "server_not_ready"
+
+
+class EngineFailure(FiresteelError):
+    """The engine failed in the middle of a request; the request may be sent again."""
+
+    code = "engine_failure"
+
+
+class ModelError(FiresteelError):
+    """A model file that is missing, damaged or not understood."""
+
+    code = "model_error"
+
+
+class PullError(ModelError):
+    """Every source of a model failed; the message lists what each one said."""
+
+
+class ConfigError(FiresteelError):
+    """A setting that cannot work on this machine."""
+
+    code = "config_error"

@@ -1,0 +1,132 @@
+"""The machine that we run on: what it is, and what its memory and its arithmetic can do at most.
+
+Both peaks are *observed*, not looked up: the best of a few runs of a simple loop. They are the ceilings that
+`firesteel bench` prints beside its results and that `firesteel doctor` derives its expectations from.
+"""
+
+import os
+import platform
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import msgspec
+
+INSTRUCTIONS = (
+    "avx2",
+    "f16c",
+    "fma",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
+CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
+MATRIX_ROWS = (
+    1536  # three float32 matrices of 9 MB: large enough for full speed, small enough for 0.1 s a run
+)
+
+
+class Machine(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands in a benchmark's result, so that figures are compared only where they may be."""
+
+    processor: str
+    num_cores: int  # physical cores that this process may use
+    instructions: tuple[str, ...]  # those that matter to matrix kernels
+    memory_bytes: int
+    cache_bytes: int  # the last level, as one core sees it
+    system: str
+
+
+def describe() -> Machine:
+    """Return what this machine is."""
+    fields = processor_fields()
+    flags = set((fields.get("flags") or fields.get("Features") or "").split())
+    return Machine(
+        processor=fields.get("model name") or platform.processor() or platform.machine(),
+        num_cores=num_cores(),
+        instructions=tuple(name for name in INSTRUCTIONS if name in flags),
+        memory_bytes=memory_bytes(),
+        cache_bytes=cache_bytes(),
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+    )
+
+
+def processor_fields() -> dict[str, str]:
+    """Return what the kernel says about the first processor; empty where there is no /proc."""
+    try:
+        first = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0]
+    except OSError:
+        return {}
+    lines = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, _, value in lines}
+
+
+def num_cores() -> int:
+    """Return how many physical cores this process may use, at least 1."""
+    import psutil
+
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, psutil.cpu_count(logical=False) or allowed))
+
+
+def memory_bytes() -> int:
+    """Return the memory that this process may use: the machine's, or its container's when that is less."""
+    import psutil
+
+    total: int = psutil.virtual_memory().total
+    try:
+        return min(total, int(CGROUP_MEMORY.read_text()))
+    except (OSError, ValueError):  # no cgroup v2, or "max"
+        return total
+
+
+def cache_bytes() -> int:
+    """Return the size of the last-level cache, 32 MiB where the kernel does not say."""
+    sizes = [path.read_text().strip() for path in CACHES.glob("index*/size")]
+    return max((int(size.rstrip("K")) * 1024 for size in sizes if size.endswith("K")), default=32 << 20)
+
+
+def read_bandwidth(num_threads: int, *, runs: int = 12) -> float:
+    """Return the most bytes a second that `num_threads` threads read from DRAM together, best of `runs`.
+
+    Each thread takes the maximum of its share of a buffer of four last-level caches (a vectorised read with
+    next to no arithmetic; numpy lets go of the interpreter lock meanwhile). Costs about 50 ms a run.
+    """
+    import numpy as np
+
+    size = min(max(4 * cache_bytes(), 256 << 20), memory_bytes() // 8)
+    buffer = np.ones(size // 8, dtype=np.int64)  # ones, since zero pages would share one frame
+    parts = np.array_split(buffer, num_threads)
+    with ThreadPoolExecutor(num_threads) as pool:
+        return buffer.nbytes / best_seconds(lambda: list(pool.map(np.maximum.reduce, parts)), runs)
+
+
+def matrix_rate(*, runs: int = 5) -> float:
+    """Return the most float32 multiply-adds a second in one matrix product (numpy's BLAS, all cores).
+
+    It is the ceiling of *float32* arithmetic. Kernels on 8-bit integers may pass it, and do where the
+    processor has VNNI or AMX.
+    """
+    import numpy as np
+
+    left = np.ones((MATRIX_ROWS, MATRIX_ROWS), dtype=np.float32)
+    right = left.copy()
+    return MATRIX_ROWS**3 / best_seconds(lambda: left @ right, runs)
+
+
+def best_seconds(work: Callable[[], object], runs: int) -> float:
+    """Return the shortest time that `work` took; the first, cold run is not counted."""
+    work()
+    seconds = []
+    for _ in range(runs):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)

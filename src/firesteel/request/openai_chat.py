@@ -1,0 +1,142 @@
+"""`POST /v1/chat/completions` → `Request`."""
+
+from firesteel.errors import RequestError
+from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of
+from firesteel.types import ChatPrompt, Message, Request, Sampling
+from firesteel.wire import tool_calls
+from firesteel.wire.decode import decode
+from firesteel.wire.openai_chat import (
+    ChatBody,
+    ChatMessage,
+    ContentPart,
+    HistoryToolCall,
+    NamedToolChoice,
+    Tool,
+)
+
+_LEFT_OUT = {"image_url": "An image", "input_audio": "An audio clip", "file": "A file"}
+
+
+def parse(body: bytes, *, request_id: str, defaults: Sampling) -> Request:
+    """Return the request that `body` makes; `defaults` are the model's own sampling settings.
+
+    Raises `RequestError` that names the field and the remedy for whatever cannot be honoured.
+    """
+    chat = decode(body, ChatBody)
+    prompt = ChatPrompt(
+        messages=tuple(_message(message, f"messages[{i}]") for i, message in enumerate(chat.messages)),
+        tools=tuple(map(_tool, chat.tools or ())),
+        tool_choice=_tool_choice(chat),
+    )
+    return Request(
+        id=request_id,
+        kind="chat",
+        model=chat.model,
+        prompts=(prompt,),
+        sampling=sampling_of(chat, defaults, _num_logprobs(chat)),
+        max_tokens=_max_tokens(chat),
+        stop=stop_of(chat) + _stop_of_single_call(chat, prompt),
+        n=num_choices_of(chat, 1),
+        stream=bool(chat.stream),
+        include_usage=includes_usage(chat),
+        noted=noted_of(chat),
+    )
+
+
+def _message(message: ChatMessage, path: str) -> Message:
+    if message.role == "tool" and not message.tool_call_id:
+        raise _missing(f"{path}.tool_call_id", "send the id of the call that this message answers")
+    if message.tool_calls and message.role != "assistant":
+        raise RequestError(f"`{path}.tool_calls` belongs in an assistant message", param=f"{path}.tool_calls")
+    content = message.refusal or "" if message.content is None else _text(message.content, f"{path}.content")
+    if message.content is None and message.role != "assistant":
+        raise _missing(f"{path}.content", "send a string or a list of parts")
+    return Message(
+        role="system" if message.role == "developer" else message.role,
+        content=content,
+        name=message.name,
+        tool_calls=tuple(map(_tool_call, message.tool_calls or ())),
+        tool_call_id=message.tool_call_id,
+    )
+
+
+def _missing(path: str, remedy: str) -> RequestError:
+    return RequestError(f"`{path}` is missing; {remedy}", param=path, code="missing_required_parameter")
+
+
+def _text(content: str | list[ContentPart], path: str) -> str:
+    if isinstance(content, str):
+        return content
+    return "\n".join(_part_text(part, f"{path}[{i}]") for i, part in enumerate(content))
+
+
+def _part_text(part: ContentPart, path: str) -> str:
+    if part.type not in ("text", "refusal"):
+        return f"[{_LEFT_OUT[part.type]} was left out: this model reads text only.]"
+    text = part.text if part.type == "text" else part.refusal
+    if text is None:
+        raise _missing(f"{path}.{part.type}", "send a string")
+    return text
+
+
+def _tool_call(call: HistoryToolCall) -> dict[str, object]:
+    function = {"name": call.function.name, "arguments": call.function.arguments}
+    return {"id": call.id, "type": "function", "function": function}
+
+
+def _tool(tool: Tool) -> dict[str, object]:
+    function: dict[str, object] = {"name": tool.function.name}
+    if tool.function.description is not None:
+        function["description"] = tool.function.description
+    function["parameters"] = tool.function.parameters or {"type": "object", "properties": {}}
+    return {"type": "function", "function": function}
+
+
+def _tool_choice(chat: ChatBody) -> str:
+    names = [tool.function.name for tool in chat.tools or ()]
+    _check_names(names)
+    choice = chat.tool_choice or "auto"
+    if isinstance(choice, NamedToolChoice):
+        name = choice.function.name
+        if name not in names:
+            message = f"`tool_choice.function.name`: there is no tool {name!r}; name one of `tools`"
+            raise RequestError(message, param="tool_choice.function.name")
+        return name
+    if choice == "required" and not names:
+        raise RequestError(
+            "`tool_choice`: 'required' needs at least one tool; send `tools`", param="tool_choice"
+        )
+    return choice
+
+
+def _check_names(names: list[str]) -> None:
+    for i, name in enumerate(names):
+        path = f"tools[{i}].function.name"
+        if name in names[:i]:
+            raise RequestError(f"`{path}`: {name!r} is taken; give every tool its own name", param=path)
+        if name in ("auto", "none", "required") or not name.isprintable():
+            raise RequestError(f"`{path}`: a tool cannot be called {name!r}; rename it", param=path)
+
+
+def _num_logprobs(chat: ChatBody) -> int | None:
+    if chat.logprobs:
+        return chat.top_logprobs or 0
+    if chat.top_logprobs:
+        message = "`top_logprobs` needs `logprobs: true`; send both or neither"
+        raise RequestError(message, param="top_logprobs")
+    return None
+
+
+def _max_tokens(chat: ChatBody) -> int | None:
+    first, second = chat.max_completion_tokens, chat.max_tokens
+    if first is not None and second is not None and first != second:
+        message = "`max_tokens` and `max_completion_tokens` differ; send `max_completion_tokens` only"
+        raise RequestError(message, param="max_tokens")
+    return second if first is None else first
+
+
+def _stop_of_single_call(chat: ChatBody, prompt: ChatPrompt) -> tuple[str, ...]:
+    """Stop after the first call where only one is wanted."""
+    named = isinstance(chat.tool_choice, NamedToolChoice)
+    single = named or (chat.parallel_tool_calls is False and prompt.tool_choice != "none")
+    return (tool_calls.CLOSE,) if single and prompt.tools else ()

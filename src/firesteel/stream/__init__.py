@@ -1,0 +1,1 @@
+"""Engine events in, wire bytes out. Nothing here touches a socket."""

@@ -1,0 +1,26 @@
+"""The response to any OpenAI request, by its kind."""
+
+from firesteel.stream.openai_chat import ChatCollector, ChatStream
+from firesteel.stream.openai_completions import CompletionCollector, CompletionStream
+from firesteel.stream.response import ResponseCollector, ResponseStream
+from firesteel.types import Request, Tokenizer
+
+
+def stream_of(
+    request: Request, *, created: int, model: str, tokenizer: Tokenizer, forced_text: str = ""
+) -> ResponseStream:
+    """Return the streamed response. `created` is in Unix seconds; `forced_text` is that of `Rendered`."""
+    if request.kind == "chat":
+        return ChatStream(request, created=created, model=model, tokenizer=tokenizer, forced_text=forced_text)
+    return CompletionStream(request, created=created, model=model, tokenizer=tokenizer)
+
+
+def collector_of(
+    request: Request, *, created: int, model: str, tokenizer: Tokenizer, forced_text: str = ""
+) -> ResponseCollector:
+    """Return what collects the response into one body; arguments as for `stream_of`."""
+    if request.kind == "chat":
+        return ChatCollector(
+            request, created=created, model=model, tokenizer=tokenizer, forced_text=forced_text
+        )
+    return CompletionCollector(request, created=created, model=model, tokenizer=tokenizer)

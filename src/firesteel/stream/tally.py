@@ -1,0 +1,62 @@
+"""What the choices of one request cost together. Choices are numbered prompt by prompt, `n` for each."""
+
+from msgspec import UNSET
+
+from firesteel.types import Finish, Request
+from firesteel.wire.openai_common import Firesteel, PromptTokensDetails, Timings, WireUsage
+
+FINISH_REASONS = {"stop": "stop", "length": "length", "cancelled": "length"}
+"""OpenAI's words for ours: an answer that the server cut has none, and `length` says "not complete"."""
+
+
+class Tally:
+    """Collects the `Finish` of every choice."""
+
+    def __init__(self, request: Request) -> None:
+        self.num_choices = len(request.prompts) * request.n
+        self._n = request.n
+        self._noted = request.noted
+        self._finished: dict[int, Finish] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every choice has finished."""
+        return len(self._finished) == self.num_choices
+
+    def add(self, choice: int, finish: Finish) -> None:
+        """Count `finish` of a choice."""
+        assert 0 <= choice < self.num_choices
+        assert choice not in self._finished
+        self._finished[choice] = finish
+
+    def usage(self) -> WireUsage:
+        """Return OpenAI's `usage` of all choices."""
+        prompts: dict[int, int] = {}
+        cached: dict[int, int] = {}
+        for choice, finish in self._finished.items():
+            prompt, usage = choice // self._n, finish.usage
+            prompts[prompt] = usage.num_prompt_tokens
+            # The first choice of a prompt computes it and the others share that, so the least is the truth.
+            cached[prompt] = min(cached.get(prompt, usage.num_cached_tokens), usage.num_cached_tokens)
+        num_prompt = sum(prompts.values())
+        num_output = sum(finish.usage.num_output_tokens for finish in self._finished.values())
+        return WireUsage(
+            prompt_tokens=num_prompt,
+            completion_tokens=num_output,
+            total_tokens=num_prompt + num_output,
+            prompt_tokens_details=PromptTokensDetails(cached_tokens=sum(cached.values())),
+        )
+
+    def firesteel(self) -> Firesteel:
+        """Return our own part of the response."""
+        usages = [finish.usage for finish in self._finished.values()]
+        cancelled = any(finish.reason == "cancelled" for finish in self._finished.values())
+        return Firesteel(
+            noted=self._noted,
+            timings=Timings(
+                queue_seconds=max(usage.queue_seconds for usage in usages),
+                prefill_seconds=max(usage.prefill_seconds for usage in usages),
+                decode_seconds=max(usage.decode_seconds for usage in usages),
+            ),
+            cancelled=cancelled or UNSET,
+        )

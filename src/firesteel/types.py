@@ -1,0 +1,206 @@
+"""The values that travel, in the order in which they travel.
+
+wire JSON → `Request` → (router, session) → `Work` → engine → `Event` → stream → wire JSON
+
+All are frozen: one value type per arrow. The one mutable object, `Sequence`, lives in the engine.
+Units: engine offsets are tokens, wire offsets are code points of visible text, times are seconds.
+"""
+
+from enum import Enum
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+
+class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How the next token is chosen. `temperature == 0` is greedy."""
+
+    temperature: float = 0.2
+    top_k: int = 0  # 0 = off
+    top_p: float = 0.95
+    min_p: float = 0.0
+    seed: int | None = None
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    num_logprobs: int | None = None  # None = none asked for; k = the chosen token and its k best rivals
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One turn of a conversation, text only."""
+
+    role: Literal["system", "user", "assistant", "tool"]
+    content: str = ""
+    name: str | None = None
+    tool_calls: tuple[dict[str, Any], ...] = ()
+    tool_call_id: str | None = None
+
+
+class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="chat"):
+    """A conversation; the model's own chat template turns it into text."""
+
+    messages: tuple[Message, ...]
+    tools: tuple[dict[str, Any], ...] = ()
+    tool_choice: str = "auto"  # auto | none | required | the name of a tool
+
+
+class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
+    """Raw text to be continued; it may hold the model's own special tokens."""
+
+    text: str
+
+
+class TokenPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
+    """Token ids to be continued."""
+
+    tokens: tuple[int, ...]
+
+
+class FillPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
+    """A hole to be filled between `prefix` and `suffix` by the model's own FIM tokens."""
+
+    prefix: str
+    suffix: str
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt | FillPrompt
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a client asked for, whatever the wire format was. One `Request` yields `n` choices per prompt."""
+
+    id: str
+    kind: Literal["chat", "completion"]
+    model: str
+    prompts: tuple[Prompt, ...]
+    sampling: Sampling
+    max_tokens: int | None  # None = as many as fit
+    stop: tuple[str, ...] = ()
+    n: int = 1
+    echo: bool = False
+    stream: bool = False
+    include_usage: bool = False
+    noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
+
+
+class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One sequence for the engine: prompt tokens in, at most `max_tokens` tokens out."""
+
+    id: str
+    tokens: list[int]
+    sampling: Sampling
+    max_tokens: int
+    stop: tuple[str, ...] = ()
+
+
+class Usage(msgspec.Struct, frozen=True, kw_only=True):
+    """What one sequence cost. `num_cached_tokens` is the part of the prompt that was not computed again."""
+
+    num_prompt_tokens: int
+    num_cached_tokens: int
+    num_output_tokens: int
+    queue_seconds: float = 0.0  # added → first row computed
+    prefill_seconds: float = 0.0  # first row computed → first token
+    decode_seconds: float = 0.0  # first token → last token
+
+
+class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
+    """Natural log-probability of one chosen token and of its best rivals, before temperature and filters."""
+
+    token: int
+    logprob: float
+    top: list[tuple[int, float]]
+
+
+class Delta(msgspec.Struct, frozen=True, tag="delta", array_like=True):
+    """Released text of one step. Concatenated, the texts of a sequence are its whole visible answer."""
+
+    id: str
+    text: str
+    num_tokens: int
+    logprobs: list[TokenLogprob] = []
+
+
+class Progress(msgspec.Struct, frozen=True, tag="progress", array_like=True):
+    """The prompt is still being computed (or waits, with `num_computed == 0`)."""
+
+    id: str
+    num_computed: int
+    num_prompt: int
+
+
+FinishReason = Literal["stop", "length", "cancelled"]
+
+
+class Finish(msgspec.Struct, frozen=True, tag="finish", array_like=True):
+    """The last event of a sequence that ended well."""
+
+    id: str
+    reason: FinishReason
+    usage: Usage
+
+
+class Failure(msgspec.Struct, frozen=True, tag="failure", array_like=True):
+    """The last event of a sequence that ended badly; `code` is an OpenAI error code."""
+
+    id: str
+    code: str
+    message: str
+
+
+Event = Delta | Progress | Finish | Failure
+
+
+class State(Enum):
+    """Where a sequence is in its life."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    PREEMPTED = "preempted"
+    FINISHED = "finished"
+
+
+class FimTokens(msgspec.Struct, frozen=True):
+    """The model's fill-in-the-middle token ids (prefix-suffix-middle order)."""
+
+    prefix: int
+    suffix: int
+    middle: int
+
+
+class Tokenizer(Protocol):
+    """Text to tokens and back. Thread-safe; never touches a context."""
+
+    vocabulary_size: int
+    end_tokens: frozenset[int]  # a sequence ends when one of these is chosen
+    fim: FimTokens | None
+    chat_template: str | None  # Jinja source
+
+    def encode(self, text: str, *, special: bool) -> list[int]:
+        """Return the token ids of `text`; with `special`, control tokens written in it are recognised."""
+        ...
+
+    def prompt_prefix(self) -> list[int]:
+        """Return the tokens that every prompt begins with (BOS, where the model wants one)."""
+        ...
+
+    def piece(self, token: int) -> bytes:
+        """Return the visible bytes of `token` (empty for control tokens); may be a part of a character."""
+        ...
+
+    def label(self, token: int) -> str:
+        """Return the written form of `token`, control tokens included, as templates and logprobs show it."""
+        ...
+
+
+class ModelInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model file says about itself."""
+
+    name: str
+    architecture: str
+    context_length: int
+    chat_template: str | None = None
+    sampling: Sampling = Sampling()  # the file's own generation settings, else our defaults
+    num_parameters: int | None = None
+    file_bytes: int = 0
+    path: str = ""

@@ -1,0 +1,1 @@
+"""What is said on the wire: structs of requests and responses, and the parsers that both directions share."""

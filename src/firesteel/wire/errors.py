@@ -1,0 +1,39 @@
+"""Errors as OpenAI writes them: `{"error": {message, type, param, code}}`, always all four keys."""
+
+import msgspec
+
+from firesteel.errors import ContextTooLong, EngineFailure, FiresteelError, NotReady, Overloaded
+from firesteel.types import Failure
+
+
+class ErrorDetail(msgspec.Struct, kw_only=True):
+    """What went wrong. `param` is the field at fault."""
+
+    message: str
+    type: str
+    param: str | None
+    code: str | None
+
+
+class ErrorEnvelope(msgspec.Struct):
+    """The body of every response that is not a success, and the last SSE event of a failed stream."""
+
+    error: ErrorDetail
+
+
+def encode_error(error: FiresteelError) -> bytes:
+    """Return `error` as JSON."""
+    detail = ErrorDetail(message=error.message, type=error.type, param=error.param, code=error.code)
+    return msgspec.json.encode(ErrorEnvelope(detail))
+
+
+def error_of(failure: Failure) -> FiresteelError:
+    """Return the exception that an engine's `failure` stands for; `EngineFailure` with its code otherwise."""
+    if failure.code == ContextTooLong.code:
+        return ContextTooLong(failure.message)
+    for overload in (Overloaded, NotReady):
+        if failure.code == overload.code:
+            return overload(failure.message, retry_after=1.0)
+    error = EngineFailure(failure.message)
+    error.code = failure.code
+    return error

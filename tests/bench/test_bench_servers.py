@@ -1,0 +1,42 @@
+import sys
+
+import pytest
+
+from firesteel.bench import peer, servers
+from firesteel.errors import ConfigError, EngineFailure
+
+SERVER = """
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    count = 0
+    def do_GET(self):
+        Handler.count += 1
+        self.send_response(503 if Handler.count < 3 else 200)
+        self.end_headers()
+        self.wfile.write(self.path.encode())
+    def log_message(self, *args): pass
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_block_is_entered_when_healthy_and_leaves_no_process() -> None:
+    port = servers.free_port()
+    with servers.running([sys.executable, "-c", SERVER, str(port)], port) as server:
+        assert server.get("/metrics") == "/metrics"
+        assert server.cpu_seconds()["gateway"] > 0
+        assert server.cpu_seconds()["engine"] == 0
+    assert server.process.returncode is not None
+    with pytest.raises(OSError, match="refused"):
+        server.get("/health")
+
+
+def test_a_server_that_ends_early_is_quoted() -> None:
+    command = [sys.executable, "-c", "raise SystemExit('no such model')"]
+    with pytest.raises(EngineFailure, match="no such model"), servers.running(command, servers.free_port()):
+        raise AssertionError("the block must not be entered")
+
+
+def test_a_missing_peer_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    with pytest.raises(ConfigError, match="pip install"):
+        peer.describe()

@@ -1,0 +1,82 @@
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from firesteel import machine
+from firesteel.cli import doctor as doctor_module
+from firesteel.cli.doctor import Storage, doctor, outlook, parse_kernels, sources
+from firesteel.models import catalogue
+
+GIB = 1 << 30
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
+    """A machine whose bandwidth is known, with an empty home."""
+    monkeypatch.setattr(machine, "read_bandwidth", lambda num_threads: 10e9)
+    monkeypatch.setenv("FIRESTEEL_HOME", str(tmp_path / "not" / "yet"))
+    return CliRunner()
+
+
+def application() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(doctor)
+    return app
+
+
+def test_json_document(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRESTEEL_OFFLINE", "1")
+    result = run.invoke(application(), ["--json"])
+    assert result.exit_code == 0, result.output
+    document = json.loads(result.stdout)
+    assert document["read_bytes_per_second"] == 10e9
+    assert document["storage"]["offline"]
+    assert document["storage"]["free_bytes"] > 0
+    assert "SSE3" in document["kernels"] or "NEON" in document["kernels"]
+    assert [model["name"] for model in document["models"]] == [entry.name for entry in catalogue.CATALOGUE]
+
+
+def test_table_names_every_model(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
+    result = run.invoke(application())
+    assert result.exit_code == 0, result.output
+    for words in ("10.0 GB/s", "estimates", *(entry.name for entry in catalogue.CATALOGUE)):
+        assert words in result.stdout
+
+
+def test_outlook_of_a_model_that_is_not_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FIRESTEEL_HOME", str(tmp_path))
+    entry = catalogue.find(catalogue.DEFAULT)
+    assert entry.bytes is not None
+    found = outlook(entry, 16 * GIB, 10 * entry.bytes)
+    assert (found.expected_slow, found.expected_fast) == (5.0, 10.0)
+    assert found.path is None
+    assert found.fits
+    assert not outlook(entry, GIB, 1e9).fits
+
+
+def test_outlook_of_a_model_that_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(doctor_module, "local_path", lambda entry: tmp_path / "model.gguf")
+    monkeypatch.setattr(doctor_module, "weights_read", lambda path: 100_000_000)
+    found = outlook(catalogue.find(catalogue.DEFAULT), 16 * GIB, 10e9)
+    assert (found.bytes_per_token, found.expected_fast) == (100_000_000, 100.0)
+
+
+def test_kernels_are_those_that_are_switched_on() -> None:
+    assert parse_kernels("CPU : SSE3 = 1 | AVX512 = 0 | AVX2 = 1 | REPACK = 1 | ") == (
+        "SSE3",
+        "AVX2",
+        "REPACK",
+    )
+
+
+@pytest.mark.parametrize(
+    ("offline", "mirror", "words"),
+    [(True, True, "forbids"), (False, True, "package index"), (False, False, "pip is missing")],
+)
+def test_sources(offline: bool, mirror: bool, words: str) -> None:
+    storage = Storage(home="h", free_bytes=1, offline=offline, hub="https://hub", mirror_usable=mirror)
+    assert words in sources(storage)

@@ -1,0 +1,27 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firesteel.engine.cost import StepCost
+
+
+@given(st.floats(1e-3, 0.05), st.floats(1e-4, 0.02), st.floats(0.02, 0.5))
+def test_rows_within_follows_a_linear_machine(base: float, per_row: float, limit: float) -> None:
+    cost = StepCost()
+    for _ in range(20):
+        for rows in (1, 2, 4, 8, 16, 32, 64, 128):
+            cost.observe(rows, base + per_row * rows)
+    rows = cost.rows_within(limit, default=0)
+    exact = (limit - base) / per_row
+    assert rows >= 1
+    if 1 <= exact <= 128:
+        assert exact - 1.5 <= rows <= exact + 1.5
+
+
+def test_default_before_any_step() -> None:
+    assert StepCost().rows_within(1.0, default=16) == 16
+
+
+def test_one_row_where_a_single_row_is_too_dear() -> None:
+    cost = StepCost()
+    cost.observe(1, 0.5)
+    assert cost.rows_within(0.1, default=16) == 1

@@ -1,0 +1,52 @@
+import pytest
+from byte_tokenizer import ID, ByteTokenizer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firesteel.errors import RequestError
+from firesteel.request.fim import render_fill
+from firesteel.types import FillPrompt
+
+PRE, SUF, MID = ID["<|pre|>"], ID["<|suf|>"], ID["<|mid|>"]
+
+
+def test_prefix_suffix_middle() -> None:
+    tokens = render_fill(FillPrompt(prefix="ab", suffix="yz"), ByteTokenizer(bos=True))
+    assert tokens == [ID["<s>"], PRE, *b"ab", SUF, *b"yz", MID]
+
+
+def test_control_tokens_in_the_file_are_text() -> None:
+    tokens = render_fill(FillPrompt(prefix="<|mid|>", suffix=""), ByteTokenizer())
+    assert tokens == [PRE, *b"<|mid|>", SUF, MID]
+
+
+def test_model_without_fim_tokens() -> None:
+    with pytest.raises(RequestError, match="choose another model") as caught:
+        render_fill(FillPrompt(prefix="", suffix=""), ByteTokenizer(fim=False))
+    assert caught.value.param == "suffix"
+
+
+@given(st.binary(max_size=60), st.binary(max_size=60), st.integers(0, 140), st.booleans())
+def test_clipping_keeps_the_nearest_text(before: bytes, after: bytes, limit: int, bos: bool) -> None:
+    prefix, suffix = before.decode("latin-1"), after.decode("latin-1")
+    tokenizer = ByteTokenizer(bos=bos)
+    whole = render_fill(FillPrompt(prefix=prefix, suffix=suffix), tokenizer)
+    tokens = render_fill(FillPrompt(prefix=prefix, suffix=suffix), tokenizer, limit=limit)
+    start = 1 + int(bos)
+    at = tokens.index(SUF)
+    kept_prefix, kept_suffix = tokens[start:at], tokens[at + 1 : -1]
+    assert prefix.encode().endswith(bytes(kept_prefix))
+    assert suffix.encode().startswith(bytes(kept_suffix))
+    assert len(tokens) == min(len(whole), max(limit, 3 + int(bos)))
+
+
+def test_shares_are_three_to_one_and_what_is_spare_goes_to_the_other() -> None:
+    def sizes(num_prefix: int, num_suffix: int) -> tuple[int, int]:
+        prompt = FillPrompt(prefix="p" * num_prefix, suffix="s" * num_suffix)
+        tokens = render_fill(prompt, ByteTokenizer(), limit=43)
+        return tokens.count(ord("p")), tokens.count(ord("s"))
+
+    assert sizes(100, 100) == (30, 10)
+    assert sizes(5, 100) == (5, 35)
+    assert sizes(100, 5) == (35, 5)
+    assert sizes(5, 5) == (5, 5)
