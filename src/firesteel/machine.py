@@ -28,9 +28,7 @@ INSTRUCTIONS = (
 )
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
 CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
-MATRIX_ROWS = (
-    1536  # three float32 matrices of 9 MB: large enough for full speed, small enough for 0.1 s a run
-)
+MATRIX_ROWS = 1536  # three float32 matrices of 9 MB: large enough for full speed, small enough for 0.1 s a run
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +89,11 @@ def cache_bytes() -> int:
     """Return the size of the last-level cache, 32 MiB where the kernel does not say."""
     sizes = [path.read_text().strip() for path in CACHES.glob("index*/size")]
     return max((int(size.rstrip("K")) * 1024 for size in sizes if size.endswith("K")), default=32 << 20)
+
+
+def load_average() -> float:
+    """Return how many processes wanted a core in the last minute; above 0.5, do not trust a figure."""
+    return os.getloadavg()[0]
 
 
 def read_bandwidth(num_threads: int, *, runs: int = 12) -> float:

@@ -98,9 +98,7 @@ def test_failure_says_what_llama_cpp_said_and_leaves_nothing(model: Path) -> Non
     assert [path.name for path in files.folder().iterdir()] == [".locks"]
 
 
-def test_file_that_is_no_model_is_refused_without_llama_cpp(
-    model: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_file_that_is_no_model_is_refused_without_llama_cpp(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     forbid_child(monkeypatch)
     model.write_bytes(b"nothing of the kind")
     with pytest.raises(ModelError, match="cannot be read as GGUF"):

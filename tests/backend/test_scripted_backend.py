@@ -55,17 +55,23 @@ def say(backend: ScriptedBackend, text: str, count: int = 400) -> str:
 
 
 tokens_strategy = st.lists(st.integers(0, 900), min_size=1, max_size=90)
+said_parts = ("def ", "d", "ef ", "def load_items_0(", "sho", "rt", "a long", " reply", "<|end|>")
+other_parts = ("<|assistant|>", "<|user|>self", "<|tool|>", "<|tools|>[]", "<|end|>", "x", "self", "#")
+near_histories = st.lists(  # near to a plan or to a turn: parts of both, cut anywhere
+    st.sampled_from(said_parts) | st.sampled_from(other_parts), min_size=1, max_size=8
+).map(lambda parts: [token for part in parts for token in encode(make(), part)])
 scripts = st.sampled_from(
     [
         None,
         HASH,
         Script(rules=(Rule(match="self", say="a long reply, self.value"), Rule(match="x", mode="hash"))),
         Script(rules=(Rule(say="short"),)),
+        Script(rules=(Rule(say=""),)),
     ]
 )
 
 
-@given(script=scripts, history=tokens_strategy, data=st.data())
+@given(script=scripts, history=tokens_strategy | near_histories, data=st.data())
 def test_next_token_depends_on_the_history_alone(
     script: Script | None, history: list[int], data: st.DataObject
 ) -> None:
@@ -104,7 +110,7 @@ moves = st.lists(
     st.tuples(
         st.sampled_from(["say", "foreign", "trim", "fork", "load"]),
         st.integers(0, 40),
-        st.lists(st.integers(0, 900), min_size=1, max_size=5),
+        st.lists(st.integers(0, 900), min_size=1, max_size=5) | near_histories,
     ),
     max_size=8,
 )
@@ -139,6 +145,27 @@ def test_steps_of_many_tokens_say_the_same_and_compute_all_but_the_last(
     assert all(token not in many.tokenizer.end_tokens for token in said[:-1])
 
 
+@given(script=scripts, k=st.integers(1, 20), limits=st.lists(st.integers(1, 30), min_size=1, max_size=6))
+def test_a_step_yields_no_more_tokens_than_its_rows_allow(script: Script | None, k: int, limits: list[int]) -> None:
+    rules = script.rules if script is not None else ()
+    backend = make(Script(tokens_per_step=k, rules=rules))
+    assert backend.capabilities.max_step_tokens == k
+    prompt = encode(backend, CHAT)
+    expected = generate(make(script), prompt, 150)
+    said: list[int] = []
+    for limit in limits:
+        position = len(backend.tokens(0))
+        left = len(expected) - len(said)
+        if not left:  # the reply has ended
+            break
+        backend.submit([Rows(0, position, said[-1:] or prompt, Want.BEST, limit)])
+        (output,) = backend.wait()
+        said += output.tokens
+        assert len(output.tokens) == min(k, limit, left)
+        assert backend.tokens(0) == (prompt + said)[:-1]
+    assert said == expected[: len(said)]
+
+
 @given(tokens_strategy, st.integers(0, 89), st.integers(0, 900))
 def test_hash_mode_notices_any_change(history: list[int], at: int, token: int) -> None:
     backend = make(HASH)
@@ -163,10 +190,18 @@ def test_logits_carry_the_planned_token_and_noise_of_the_history(history: list[i
     others = [float(logit) for token, logit in enumerate(logits) if token != planned and token > 20]
     assert all(0 <= logit <= 1 for logit in others)
     assert len(set(others)) > 100
-    backend.submit([Rows(2, 0, [*history, 50], Want.LOGITS)])
-    longer = backend.wait()[0].logits
-    assert longer is not None
-    assert (longer != logits).any()
+
+
+def test_noise_depends_on_the_whole_history() -> None:
+    backend = make()
+    noises = set()
+    for token in range(20, 120):  # the first of 200 tokens
+        backend.submit([Rows(0, 0, [token] + [50] * 199, Want.LOGITS)])
+        logits = backend.wait()[0].logits
+        assert logits is not None
+        noises.add(logits.tobytes())
+        backend.trim(0, 0)
+    assert len(noises) == 100  # of 16,381 there are
 
 
 def test_logits_are_one_token_a_step_whatever_the_script_says() -> None:

@@ -8,13 +8,13 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_scripted_backend import CHAT, compute, encode, generate
 
 from firesteel.backend.base import Aborted, Rows, Want
 from firesteel.backend.scripted import Rule, Script, ScriptedBackend
 from firesteel.clock import ManualClock
 from firesteel.config import EngineConfig
 from firesteel.errors import EngineFailure
+from tests.backend.test_scripted_backend import CHAT, compute, encode, generate
 
 
 class CallingClock(ManualClock):
@@ -121,9 +121,7 @@ def test_abort_between_submit_and_wait_counts_and_without_a_batch_does_not() -> 
 def test_pace_does_not_change_what_is_said(k: int, stall_at: int) -> None:
     free, _ = paced(Script())
     slow, _ = paced(
-        Script(
-            step_ms=1, prefill_ms_per_row=1, rules=(Rule(tokens_per_step=k, stall_at=stall_at, stall_ms=9),)
-        )
+        Script(step_ms=1, prefill_ms_per_row=1, rules=(Rule(tokens_per_step=k, stall_at=stall_at, stall_ms=9),))
     )
     prompt = encode(free, CHAT)
     assert generate(slow, prompt, 60)[:60] == generate(free, prompt, 60)
@@ -141,8 +139,6 @@ for position in range(2):
     backend.submit([Rows(0, position, [backend.tokenizer.encode("def ", special=False)[0]], Want.BEST)])
     backend.wait()
 """
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == -signal.SIGKILL
     assert done.stdout.startswith("0\n")

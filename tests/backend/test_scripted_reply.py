@@ -6,9 +6,9 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_scripted_backend import CHAT, compute, encode, generate, make, say
 
 from firesteel.backend.scripted import Rule, Script, endless
+from tests.backend.test_scripted_backend import CHAT, compute, encode, generate, make, say
 
 WEATHER = {
     "type": "function",
@@ -130,6 +130,13 @@ def test_rules_see_the_text_before_a_hole_and_the_start_of_a_raw_prompt() -> Non
     assert say(backend, "<|fim_prefix|>needle<|fim_suffix|>b<|fim_middle|>") == "found"
     assert say(backend, "a needle: ") == "found"
     assert say(backend, "word " * 100 + "needle", 20) != "found"
+
+
+def test_turns_without_an_opened_reply_are_a_raw_prompt() -> None:
+    asked = ASK.removesuffix("<|assistant|>")
+    assert say(make(), asked, 20).startswith("def ")
+    assert say(make(), "result<|tool|>22 degrees", 20).startswith("def ")
+    assert say(make(Script(rules=(Rule(match="weather", say="raw"),))), asked[-40:]) == "raw"
 
 
 def test_say_may_hold_any_text() -> None:

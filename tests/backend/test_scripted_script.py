@@ -13,9 +13,7 @@ from firesteel.errors import ConfigError
 def test_a_script_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "script.json"
     path.write_text('{"tokens_per_step": 4, "rules": [{"match": "hi", "say": "Hello.", "step_ms": 2.5}]}')
-    assert load_script(path) == Script(
-        tokens_per_step=4, rules=(Rule(match="hi", say="Hello.", step_ms=2.5),)
-    )
+    assert load_script(path) == Script(tokens_per_step=4, rules=(Rule(match="hi", say="Hello.", step_ms=2.5),))
 
 
 @pytest.mark.parametrize(

@@ -90,9 +90,7 @@ def test_the_template_writes_turns_tools_and_choice() -> None:
         {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "content": "sunny"},
     ]
-    assert render(
-        messages=messages, tools=[{"name": "f"}], tool_choice="auto", add_generation_prompt=True
-    ) == (
+    assert render(messages=messages, tools=[{"name": "f"}], tool_choice="auto", add_generation_prompt=True) == (
         '<|tools|>[{"name": "f"}]<|end|><|tool_choice|>auto<|end|>'
         "<|system|>Be brief.<|end|><|user|>Weather?<|end|>"
         '<|assistant|><tool_call>\n{"name": "get_weather", "arguments": {"city": "Rome"}}\n</tool_call>'

@@ -23,8 +23,7 @@ def accepts(schema: Schema, value: object, root: Schema) -> bool:
     match schema["type"]:
         case "object":
             return isinstance(value, dict) and all(
-                key in value and accepts(schema["properties"][key], value[key], root)
-                for key in schema["required"]
+                key in value and accepts(schema["properties"][key], value[key], root) for key in schema["required"]
             )
         case "array":
             items = isinstance(value, list) and all(accepts(schema["items"], item, root) for item in value)

@@ -3,10 +3,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sse_server import answering, chunked
 
 from firesteel.bench.client import Answer, Connection, Json, ask, exchange_all, summarise, timed_events
 from firesteel.errors import EngineFailure
+from tests.bench.sse_server import answering, chunked
 
 TEXTS = ["def f():\n", "", "    return 'é…'\n"]
 USAGE = {"completion_tokens": 9, "prompt_tokens": 5, "prompt_tokens_details": {"cached_tokens": 2}}

@@ -6,6 +6,11 @@ from firesteel.bench import peer, servers
 from firesteel.errors import ConfigError, EngineFailure
 
 SERVER = """
+METRICS = b'''# TYPE firesteel_engine gauge
+firesteel_engine{what="step_seconds"} 2.5
+firesteel_engine{what="native_seconds"} 2.0
+firesteel_engine{what="num_steps"} 7.0
+'''
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     count = 0
@@ -13,7 +18,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         Handler.count += 1
         self.send_response(503 if Handler.count < 3 else 200)
         self.end_headers()
-        self.wfile.write(self.path.encode())
+        self.wfile.write(METRICS if self.path == "/metrics" else b"")
     def log_message(self, *args): pass
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -22,7 +27,8 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 def test_block_is_entered_when_healthy_and_leaves_no_process() -> None:
     port = servers.free_port()
     with servers.running([sys.executable, "-c", SERVER, str(port)], port) as server:
-        assert server.get("/metrics") == "/metrics"
+        assert server.get("/metrics").startswith("# TYPE")
+        assert server.engine_seconds() == (2.5, 2.0)
         assert server.cpu_seconds()["gateway"] > 0
         assert server.cpu_seconds()["engine"] == 0
     assert server.process.returncode is not None

@@ -16,7 +16,7 @@ GREEDY = Sampling(temperature=0.0)
 class Bench:
     """An engine, its scripted backend, and every event it emitted, by sequence id."""
 
-    def __init__(self, script: str = "{}", **config: Any) -> None:  # noqa: ANN401
+    def __init__(self, script: str = "{}", **config: Any) -> None:
         self.config = EngineConfig(backend="scripted", **config)
         self.clock = ManualClock()
         self.backend = ScriptedBackend(parse_script(script), self.config, self.clock)
@@ -26,7 +26,7 @@ class Bench:
     def encode(self, text: str) -> list[int]:
         return self.backend.tokenizer.encode(text, special=True)
 
-    def add(self, id: str, prompt: str | list[int], max_tokens: int = 32, **work: Any) -> None:  # noqa: ANN401
+    def add(self, id: str, prompt: str | list[int], max_tokens: int = 32, **work: Any) -> None:
         tokens = self.encode(prompt) if isinstance(prompt, str) else prompt
         sampling = work.pop("sampling", GREEDY)
         self.engine.add(Work(id=id, tokens=tokens, sampling=sampling, max_tokens=max_tokens, **work))

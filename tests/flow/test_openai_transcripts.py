@@ -65,13 +65,9 @@ def answer(case: Path) -> bytes:
     request, events, tokenizer = request_of(case), events_of(case), Letters()
     forced_text = tokens_of(request.prompts[0], tokenizer).forced_text
     if request.stream:
-        stream = stream_of(
-            request, created=CREATED, model="tiny", tokenizer=tokenizer, forced_text=forced_text
-        )
+        stream = stream_of(request, created=CREATED, model="tiny", tokenizer=tokenizer, forced_text=forced_text)
         return stream.begin() + b"".join([stream.event(*event) for event in events]) + stream.end()
-    collector = collector_of(
-        request, created=CREATED, model="tiny", tokenizer=tokenizer, forced_text=forced_text
-    )
+    collector = collector_of(request, created=CREATED, model="tiny", tokenizer=tokenizer, forced_text=forced_text)
     for event in events:
         collector.event(*event)
     return collector.body()
@@ -100,9 +96,7 @@ def test_the_official_sdk_accepts_every_object(case: Path) -> None:
         if "error" in value:
             assert set(value["error"]) == {"message", "type", "param", "code"}
         else:
-            if (
-                request.kind == "completion"
-            ):  # the SDK's type wants a reason, the API sends null until the end
+            if request.kind == "completion":  # the SDK's type wants a reason, the API sends null until the end
                 for choice in value["choices"]:
                     choice["finish_reason"] = choice["finish_reason"] or "stop"
             SDK_TYPES[request.kind, request.stream].model_validate(value, strict=True)

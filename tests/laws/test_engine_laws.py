@@ -11,9 +11,7 @@ from tests.engine.helpers import Bench
 
 HASH = json.dumps({"rules": [{"mode": "hash"}]})
 
-prompts = st.lists(
-    st.tuples(st.integers(0, 2), st.integers(1, 120), st.integers(1, 40)), min_size=1, max_size=8
-)
+prompts = st.lists(st.tuples(st.integers(0, 2), st.integers(1, 120), st.integers(1, 40)), min_size=1, max_size=8)
 sampling = st.sampled_from([Sampling(temperature=0), Sampling(temperature=1.5, seed=3, top_p=0.9)])
 
 

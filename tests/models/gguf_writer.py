@@ -20,22 +20,20 @@ def string(text: str | bytes) -> bytes:
     return struct.pack("<Q", len(data)) + data
 
 
-def value(kind: str, content: Any) -> bytes:  # noqa: ANN401
+def value(kind: str, content: Any) -> bytes:
     """Type and content of one metadata value; `kind` may be `[kind]` for an array."""
     if kind.startswith("["):
         items = [value(kind[1:-1], item) for item in content]
-        return struct.pack(
-            "<IIQ", 9, 8 if kind == "[str]" else CODES[kind[1:-1]][0], len(content)
-        ) + b"".join(item[4:] for item in items)
+        return struct.pack("<IIQ", 9, 8 if kind == "[str]" else CODES[kind[1:-1]][0], len(content)) + b"".join(
+            item[4:] for item in items
+        )
     if kind == "str":
         return struct.pack("<I", 8) + string(content)
     number, code = CODES[kind]
     return struct.pack(f"<I{code}", number, content)
 
 
-def gguf(
-    metadata: dict[str, tuple[str, Any]], tensors: dict[str, tuple[int, ...]], *, version: int = 3
-) -> bytes:
+def gguf(metadata: dict[str, tuple[str, Any]], tensors: dict[str, tuple[int, ...]], *, version: int = 3) -> bytes:
     """A file whose tensors are all of type F32 and hold small random-looking numbers."""
     header = b"GGUF" + struct.pack("<IQQ", version, len(tensors), len(metadata))
     for key, (kind, content) in metadata.items():

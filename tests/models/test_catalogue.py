@@ -59,9 +59,7 @@ def test_split_models_are_refused() -> None:
 
 
 def test_unknown_names_say_what_is_known() -> None:
-    with pytest.raises(
-        ModelError, match=r"did you mean 'smollm2-135m'\?.*hf:owner/repo/file.gguf.*\.gguf file"
-    ):
+    with pytest.raises(ModelError, match=r"did you mean 'smollm2-135m'\?.*hf:owner/repo/file.gguf.*\.gguf file"):
         catalogue.find("smollm-135m")
 
 

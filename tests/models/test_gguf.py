@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from gguf_writer import gguf, string, value
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firesteel.errors import ModelError
 from firesteel.models.gguf import BLOCKS, Header, read_header, read_info
 from firesteel.types import Sampling
+from tests.models.gguf_writer import gguf, string, value
 
 METADATA: dict[str, tuple[str, Any]] = {
     "general.architecture": ("str", "llama"),
@@ -86,9 +86,7 @@ def test_generation_settings_of_the_file_win(tmp_path: Path) -> None:
         ("min_p", "bool", True),
     ],
 )
-def test_impossible_generation_settings_are_refused(
-    tmp_path: Path, key: str, kind: str, content: float | str
-) -> None:
+def test_impossible_generation_settings_are_refused(tmp_path: Path, key: str, kind: str, content: float | str) -> None:
     with pytest.raises(ModelError, match=f"general.sampling.{key}"):
         read_info(write(tmp_path, gguf(METADATA | {f"general.sampling.{key}": (kind, content)}, {})))
 
@@ -172,12 +170,7 @@ def test_noise_behind_the_magic_gives_a_result_or_a_model_error(
             "arrays of type 9",
         ),
         (
-            START
-            + struct.pack("<QQ", 0, 1)
-            + string("k")
-            + struct.pack("<IIQ", 9, 8, 2)
-            + string("x")
-            + HUGE,
+            START + struct.pack("<QQ", 0, 1) + string("k") + struct.pack("<IIQ", 9, 8, 2) + string("x") + HUGE,
             "cut off",
         ),
         (

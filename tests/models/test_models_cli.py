@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from gguf_writer import gguf
-from hub_server import Hub, serving
 from rich.console import Console
 from typer.testing import CliRunner
 
-from firesteel.cli import models
+from firesteel.cli import common, models
 from firesteel.models import catalogue, files
 from firesteel.models.catalogue import Entry
+from tests.models.gguf_writer import gguf
+from tests.models.hub_server import Hub, serving
 
 MODEL = gguf(
     {
@@ -123,7 +123,7 @@ def test_interrupt_says_that_the_part_is_kept(hub: Hub, monkeypatch: pytest.Monk
 
 
 def test_progress_without_a_terminal_is_a_line_for_each_phase(capsys: pytest.CaptureFixture[str]) -> None:
-    with models.shown_progress() as progress:
+    with common.shown_progress() as progress:
         progress(0, 2_000_000, "tiny")
         progress(1_000_000, 2_000_000, "tiny")
         progress(0, 0, "waiting")
@@ -134,7 +134,7 @@ def test_progress_on_a_terminal_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> Non
     screen = io.StringIO()
     console = Console(file=screen, force_terminal=True, width=120)
     monkeypatch.setattr("rich.console.Console", lambda **_: console)
-    with models.shown_progress() as progress:
+    with common.shown_progress() as progress:
         progress(2_000_000, 2_000_000, "tiny")
         progress(500_000, 2_000_000, "verifying")
         progress(0, 0, "waiting")

@@ -10,12 +10,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hub_server import Hub, serving
 
 from firesteel.errors import ModelError, PullError
 from firesteel.models import catalogue, files, pull
 from firesteel.models.catalogue import Entry
 from firesteel.models.files import Partial
+from tests.models.hub_server import Hub, serving
 
 CONTENT = random.Random(1).randbytes(1_500_000)
 REPOSITORY = "someone/some-model"
@@ -110,9 +110,7 @@ def test_server_without_ranges_starts_over(hub: Hub) -> None:
     assert hub.downloads()[-1].range is not None
 
 
-def test_corrupted_file_is_dropped_and_the_next_source_used(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_corrupted_file_is_dropped_and_the_next_source_used(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     flipped = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
     hub.files[f"/{REPOSITORY}/resolve/bad/model.gguf"] = flipped
     monkeypatch.setattr(catalogue, "CATALOGUE", (entry("bad", "r1"),))
@@ -152,9 +150,7 @@ def test_disk_that_fills_up_keeps_the_part(hub: Hub, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(catalogue, "CATALOGUE", (entry("r1", "r1"),))
     with monkeypatch.context() as patch:
         patch.setattr(Partial, "append", failing)
-        with pytest.raises(
-            PullError, match=r"No space left.*make room.*FIRESTEEL_HOME.*pulled so far are kept"
-        ):
+        with pytest.raises(PullError, match=r"No space left.*make room.*FIRESTEEL_HOME.*pulled so far are kept"):
             pull.pull("tiny")
     assert len(hub.downloads()) == 1
     have = partial_path().stat().st_size

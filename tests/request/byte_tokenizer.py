@@ -20,9 +20,7 @@ class ByteTokenizer:
 
     def encode(self, text: str, *, special: bool) -> list[int]:
         parts = re.split(f"({'|'.join(map(re.escape, CONTROLS))})", text) if special else [text]
-        return [
-            token for part in parts for token in ([ID[part]] if special and part in ID else part.encode())
-        ]
+        return [token for part in parts for token in ([ID[part]] if special and part in ID else part.encode())]
 
     def prompt_prefix(self) -> list[int]:
         return list(self._prefix)

@@ -3,11 +3,11 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from byte_tokenizer import ID, ByteTokenizer
 
 from firesteel.errors import RequestError
 from firesteel.request.chat_template import FALLBACK, Rendered, render
 from firesteel.types import ChatPrompt, Message
+from tests.request.byte_tokenizer import ID, ByteTokenizer
 
 USER = (Message(role="user", content="hi"),)
 TOOLS: tuple[dict[str, Any], ...] = (

@@ -1,11 +1,11 @@
 import pytest
-from byte_tokenizer import ID, ByteTokenizer
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firesteel.errors import RequestError
 from firesteel.request.fim import render_fill
 from firesteel.types import FillPrompt
+from tests.request.byte_tokenizer import ID, ByteTokenizer
 
 PRE, SUF, MID = ID["<|pre|>"], ID["<|suf|>"], ID["<|mid|>"]
 

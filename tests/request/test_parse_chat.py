@@ -80,9 +80,7 @@ def test_every_setting_arrives() -> None:
     assert (request.stream, request.include_usage, request.noted) == (True, True, ())
 
 
-@pytest.mark.parametrize(
-    ("fields", "expected"), [({}, None), ({"logprobs": False}, None), ({"logprobs": True}, 0)]
-)
+@pytest.mark.parametrize(("fields", "expected"), [({}, None), ({"logprobs": False}, None), ({"logprobs": True}, 0)])
 def test_logprobs_without_rivals(fields: dict[str, object], expected: int | None) -> None:
     assert parsed(**fields).sampling.num_logprobs == expected
 

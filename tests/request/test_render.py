@@ -1,9 +1,9 @@
 import pytest
-from byte_tokenizer import ID, ByteTokenizer
 
 from firesteel.errors import RequestError
 from firesteel.request.render import check_sampling, tokens_of
 from firesteel.types import ChatPrompt, FillPrompt, Message, Prompt, Sampling, TextPrompt, TokenPrompt
+from tests.request.byte_tokenizer import ID, ByteTokenizer
 
 BOS = ID["<s>"]
 

@@ -131,9 +131,7 @@ def runs(draw: st.DrawFn, num_choices: int, *, logprobs: bool) -> Run:
     for choice in range(num_choices):
         texts = draw(st.lists(TEXTS, max_size=6))
         reason: FinishReason = draw(st.sampled_from(["stop", "length", "cancelled"]))
-        queues.append(
-            [*(delta(text, logprobs=logprobs) for text in texts), finish(reason, num_output=choice)]
-        )
+        queues.append([*(delta(text, logprobs=logprobs) for text in texts), finish(reason, num_output=choice)])
     run: Run = []
     while any(queues):
         choice = draw(st.sampled_from([i for i, queue in enumerate(queues) if queue]))
@@ -149,9 +147,7 @@ def stream_bytes(request: Request, run: Sequence[tuple[int, Event]], forced_text
 
 def body_of(request: Request, run: Sequence[tuple[int, Event]], forced_text: str = "") -> dict[str, Any]:
     """Return the response in one body."""
-    collector = collector_of(
-        request, created=CREATED, model="m", tokenizer=TOKENIZER, forced_text=forced_text
-    )
+    collector = collector_of(request, created=CREATED, model="m", tokenizer=TOKENIZER, forced_text=forced_text)
     for choice, event in run:
         collector.event(choice, event)
     body: dict[str, Any] = json.loads(collector.body())

@@ -4,7 +4,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_cases import (
+
+from firesteel.errors import ContextTooLong, EngineFailure, Overloaded
+from firesteel.stream.openai import collector_of
+from firesteel.stream.openai_chat import ChatStream
+from firesteel.types import Failure, Progress, Request
+from firesteel.wire.openai_chat import ChatDelta
+from firesteel.wire.tool_calls import forced_text
+from tests.stream.stream_cases import (
     CALL,
     CREATED,
     TOKENIZER,
@@ -18,13 +25,6 @@ from stream_cases import (
     runs,
     stream_bytes,
 )
-
-from firesteel.errors import ContextTooLong, EngineFailure, Overloaded
-from firesteel.stream.openai import collector_of
-from firesteel.stream.openai_chat import ChatStream
-from firesteel.types import Failure, Progress, Request
-from firesteel.wire.openai_chat import ChatDelta
-from firesteel.wire.tool_calls import forced_text
 
 
 def put_together(chunks: list[dict[str, Any]], num_logprobs: int | None) -> dict[str, Any]:
@@ -76,9 +76,7 @@ def test_chunks_put_together_are_the_whole_response(
     data: st.DataObject, n: int, with_tools: bool, num_logprobs: int | None
 ) -> None:
     forced = data.draw(st.sampled_from(["", forced_text(None)])) if with_tools else ""
-    request = chat_request(
-        n=n, tools=TOOLS if with_tools else (), num_logprobs=num_logprobs, include_usage=True
-    )
+    request = chat_request(n=n, tools=TOOLS if with_tools else (), num_logprobs=num_logprobs, include_usage=True)
     run = data.draw(runs(n, logprobs=num_logprobs is not None))
     chunks = chunks_of(stream_bytes(request, run, forced))
     assert put_together(chunks, num_logprobs) == body_of(request, run, forced)

@@ -3,7 +3,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from stream_cases import (
+
+from firesteel.stream.openai_completions import CompletionStream
+from firesteel.types import FillPrompt, Prompt, TextPrompt, TokenPrompt
+from tests.stream.stream_cases import (
     CREATED,
     TOKENIZER,
     Run,
@@ -15,9 +18,6 @@ from stream_cases import (
     runs,
     stream_bytes,
 )
-
-from firesteel.stream.openai_completions import CompletionStream
-from firesteel.types import FillPrompt, Prompt, TextPrompt, TokenPrompt
 
 LISTS = ("tokens", "token_logprobs", "top_logprobs", "text_offset")
 

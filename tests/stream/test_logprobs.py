@@ -1,7 +1,6 @@
-from stream_cases import TOKENIZER
-
 from firesteel.stream.logprobs import CompletionLogprobsWriter, chat_logprobs
 from firesteel.types import TokenLogprob
+from tests.stream.stream_cases import TOKENIZER
 
 A, B = TOKENIZER.encode("a", special=False), TOKENIZER.encode("b", special=False)
 E_ACUTE = TOKENIZER.encode("é", special=False)
@@ -27,9 +26,7 @@ def test_offsets_are_code_points_of_the_text() -> None:
     tokens = [*A, *E_ACUTE, *B]
     assert len(E_ACUTE) == 2
     writer = CompletionLogprobsWriter(TOKENIZER, start=10, with_top=False)
-    offsets = [
-        offset for token in tokens for offset in writer.write([TokenLogprob(token, -1.0, [])]).text_offset
-    ]
+    offsets = [offset for token in tokens for offset in writer.write([TokenLogprob(token, -1.0, [])]).text_offset]
     assert offsets == [10, 11, 11, 12]
 
 

@@ -45,9 +45,7 @@ def test_unknown_field_with_a_hostile_name() -> None:
 
 
 def test_unknown_field_deep_in_a_message() -> None:
-    error = error_of(
-        '{"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "txt": ""}]}]}'
-    )
+    error = error_of('{"model": "m", "messages": [{"role": "user", "content": [{"type": "text", "txt": ""}]}]}')
     assert error.param == "messages[0].content[0].txt"
     assert "`messages[0].content[0].text`" in error.message
 

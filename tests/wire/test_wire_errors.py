@@ -41,7 +41,5 @@ def test_a_foreign_code_does_not_stick_to_the_class() -> None:
 def test_model_list() -> None:
     assert json.loads(encode_models([ModelCard(id="m", created=7, max_model_len=32768)])) == {
         "object": "list",
-        "data": [
-            {"id": "m", "object": "model", "created": 7, "owned_by": "firesteel", "max_model_len": 32768}
-        ],
+        "data": [{"id": "m", "object": "model", "created": 7, "owned_by": "firesteel", "max_model_len": 32768}],
     }

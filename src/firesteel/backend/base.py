@@ -68,9 +68,13 @@ class Backend(Protocol):
     """A model with its KV cache."""
 
     info: ModelInfo
-    tokenizer: Tokenizer
     capabilities: Capabilities
     native_seconds: float  # time spent outside Python, for the overhead figure
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's tokenizer, usable from any thread."""
+        ...
 
     def submit(self, batch: list[Rows]) -> None:
         """Take a batch; at most `max_rows` rows, positions continuing each sequence's KV."""

@@ -110,9 +110,7 @@ def main(path: str, part: str, kind: Kind) -> int:
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = FILE_TYPES[kind]
     parameters.allow_requantize = True
-    status: int = llama_cpp.llama_model_quantize(
-        os.fsencode(path), os.fsencode(part), ctypes.byref(parameters)
-    )
+    status: int = llama_cpp.llama_model_quantize(os.fsencode(path), os.fsencode(part), ctypes.byref(parameters))
     return status
 
 

@@ -19,10 +19,7 @@ from firesteel.errors import EngineFailure
 RECEIVE_BYTES = 1 << 18
 SILENCE_SECONDS = 600.0  # the longest cold prefill that is waited for
 
-HEAD = (
-    "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n"
-    "content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
-)
+HEAD = "POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
 
 Json = dict[str, Any]
 

@@ -32,10 +32,14 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """The answers of both servers, run by run; `theirs` is empty when there is no peer."""
+    """The answers of both servers, run by run; `theirs` is empty when there is no peer.
+
+    `python_share`: the part of our engine's step time that was not spent in the backend's native code.
+    """
 
     ours: list[Answer]
     theirs: list[Answer]
+    python_share: float
 
 
 def run(options: Options) -> Report:
@@ -45,6 +49,7 @@ def run(options: Options) -> Report:
     header = gguf.read_header(path)
     description, num_threads = machine.describe(), machine.num_cores()
     work = adapted(workload.load(options.kind), options)
+    load = machine.load_average()
     top = ceiling(options.kind, header, num_threads)  # before the servers start: nothing else may run
     measured = measure(options, path, num_threads, work)
     rate = RATES[options.kind]
@@ -61,7 +66,7 @@ def run(options: Options) -> Report:
         peer=theirs,
         ratio_median=ratio_median(ours, theirs),
         ceiling=top,
-        details=details(measured, num_threads),
+        details={"threads": num_threads, "load_average_before": load} | details(measured),
     )
 
 
@@ -107,13 +112,15 @@ def measure(options: Options, path: Path, num_threads: int, work: Workload) -> M
     """Start the servers, warm them up, ask them in the order A B B A …, and end them."""
     with ExitStack() as stack:
         ports = [servers.free_port()]
-        stack.enter_context(
-            servers.running(servers.serve_command(ports[0], ["--model", str(path)]), ports[0])
-        )
+        command = servers.serve_command(ports[0], ["--model", str(path)])
+        server = stack.enter_context(servers.running(command, ports[0]))
         if options.with_peer:
             ports.append(servers.free_port())
             stack.enter_context(servers.running(peer.command(str(path), ports[1], num_threads), ports[1]))
-        return Measured(*alternate(ports, work, options.pairs))
+        steps, native = server.engine_seconds()
+        ours, theirs = alternate(ports, work, options.pairs)
+        steps_after, native_after = server.engine_seconds()
+        return Measured(ours, theirs, 1 - (native_after - native) / (steps_after - steps))
 
 
 def alternate(ports: list[int], work: Workload, pairs: int) -> tuple[list[Answer], list[Answer]]:
@@ -132,10 +139,10 @@ def alternate(ports: list[int], work: Workload, pairs: int) -> tuple[list[Answer
     return answers
 
 
-def details(measured: Measured, num_threads: int) -> dict[str, Any]:
+def details(measured: Measured) -> dict[str, Any]:
     """Return what helps to understand the figures."""
     both = zip(measured.ours, measured.theirs, strict=False)
-    found: dict[str, Any] = {"threads": num_threads, "ours": described(measured.ours)}
+    found: dict[str, Any] = {"python_share": measured.python_share, "ours": described(measured.ours)}
     if measured.theirs:
         found["peer"] = described(measured.theirs)
         found["identical_texts"] = sum(mine.text == other.text for mine, other in both)

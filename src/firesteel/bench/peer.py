@@ -24,9 +24,7 @@ def describe() -> str:
     try:
         return f"{NAME} (xllamacpp {version('xllamacpp')})"
     except PackageNotFoundError:
-        raise ConfigError(
-            "--vs llama-server needs xllamacpp: run `.venv/bin/pip install -e '.[bench]'`"
-        ) from None
+        raise ConfigError("--vs llama-server needs xllamacpp: run `.venv/bin/pip install -e '.[bench]'`") from None
 
 
 def main(model: str, port: str, num_threads: str) -> None:

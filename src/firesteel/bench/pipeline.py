@@ -31,6 +31,7 @@ def run(runs: int, num_tokens: int | None) -> Report:
 
 def measure(server: Server, runs: int, tokens: int) -> Report:
     """Ask a running scripted server everything that the report holds."""
+    load = machine.load_average()
     connection = Connection(server.port)
     connection.ask(PATH, body("one token a step", 256))
     singles, client, processes = one_stream(server, connection, body("one token a step", tokens), runs)
@@ -50,6 +51,7 @@ def measure(server: Server, runs: int, tokens: int) -> Report:
         ratio_median=None,
         ceiling=Ceiling(1 / client, "where this client alone would fill one core"),
         details={
+            "load_average_before": load,
             "one_stream_16_tokens_a_step": sixteens,
             f"{NUM_STREAMS}_streams_sum": many,
             "ttft_ms": {f"p{p}": percentile(firsts, p) * 1e3 for p in (50, 99)},

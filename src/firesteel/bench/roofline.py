@@ -55,9 +55,7 @@ def decode_ceiling(header: Header, num_threads: int) -> Ceiling:
     """Measure the DRAM bandwidth and return the tokens a second that it allows."""
     bandwidth = machine.read_bandwidth(num_threads)
     needed = bytes_per_token(header)
-    what = (
-        f"{bandwidth / 1e9:.1f} GB/s of DRAM reads with {num_threads} threads ÷ {needed / 1e6:.0f} MB a token"
-    )
+    what = f"{bandwidth / 1e9:.1f} GB/s of DRAM reads with {num_threads} threads ÷ {needed / 1e6:.0f} MB a token"
     return Ceiling(bandwidth / needed, what)
 
 

@@ -16,6 +16,7 @@ from firesteel.errors import EngineFailure
 
 START_SECONDS = 180.0
 STOP_SECONDS = 15.0
+ENGINE_METRIC = "firesteel_engine"
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -27,6 +28,15 @@ class Server(msgspec.Struct, frozen=True):
     def get(self, path: str) -> str:
         """Return the body of a GET request, whatever the status. Raises `OSError` when nobody answers."""
         return get(self.port, path)[1]
+
+    def engine_seconds(self) -> tuple[float, float]:
+        """Return the seconds that our engine spent in steps so far, and the part inside the backend's code."""
+        from prometheus_client.parser import text_string_to_metric_families
+
+        families = text_string_to_metric_families(self.get("/metrics"))
+        samples = [sample for family in families if family.name == ENGINE_METRIC for sample in family.samples]
+        found = {sample.labels["what"]: sample.value for sample in samples}
+        return found["step_seconds"], found["native_seconds"]
 
     def cpu_seconds(self) -> dict[str, float]:
         """Return the processor time so far of the server's own process and of its children together."""
@@ -90,9 +100,7 @@ def wait_ready(process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> N
             pass
         time.sleep(0.05)
     log.seek(0)
-    raise EngineFailure(
-        f"the server did not start; its last words:\n{log.read().decode(errors='replace')[-2000:]}"
-    )
+    raise EngineFailure(f"the server did not start; its last words:\n{log.read().decode(errors='replace')[-2000:]}")
 
 
 def stop(process: subprocess.Popen[bytes]) -> None:

@@ -26,9 +26,7 @@ def bench(
             "first token. pipeline: everything but the model, on the scripted backend."
         ),
     ],
-    model: Annotated[
-        str | None, typer.Option(help="A model's name or path.", show_default="the default model")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="A model's name or path.", show_default="the default model")] = None,
     vs: Annotated[
         PeerName | None, typer.Option(help="Measure this server too, on the same file, in alternation.")
     ] = None,

@@ -63,8 +63,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     console.print(machine_table(diagnosis))
     console.print(model_table(diagnosis.models))
     console.print(
-        "Expected speeds are estimates: half to all of what memory bandwidth allows. "
-        "`firesteel bench decode` measures."
+        "Expected speeds are estimates: half to all of what memory bandwidth allows. `firesteel bench decode` measures."
     )
 
 
@@ -82,9 +81,7 @@ def diagnose() -> Diagnosis:
         read_bytes_per_second=bandwidth,
         storage=storage(),
         models=tuple(
-            outlook(entry, description.memory_bytes, bandwidth)
-            for entry in catalogue.CATALOGUE
-            if entry.bytes
+            outlook(entry, description.memory_bytes, bandwidth) for entry in catalogue.CATALOGUE if entry.bytes
         ),
     )
 
@@ -161,9 +158,7 @@ def machine_table(diagnosis: Diagnosis) -> "Table":
     table.add_row("processor", f"{machine.processor}, {machine.num_cores} cores")
     table.add_row("instructions", ", ".join(machine.instructions))
     table.add_row("memory", f"{machine.memory_bytes / 2**30:.1f} GiB")
-    table.add_row(
-        "memory bandwidth", f"{diagnosis.read_bytes_per_second / 1e9:.1f} GB/s read, measured just now"
-    )
+    table.add_row("memory bandwidth", f"{diagnosis.read_bytes_per_second / 1e9:.1f} GB/s read, measured just now")
     table.add_row("llama.cpp kernels", ", ".join(diagnosis.kernels))
     table.add_row("models live in", f"{storage.home} ({storage.free_bytes / 1e9:.0f} GB free)")
     table.add_row("sources", sources(storage))

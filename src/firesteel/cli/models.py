@@ -1,21 +1,13 @@
 """`firesteel models`: what models there are, getting them, finding them, removing them."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from firesteel.errors import FiresteelError
-
-if TYPE_CHECKING:
-    from firesteel.models.files import Progress
+from firesteel.cli.common import print_json, reported, shown_progress
 
 app = typer.Typer(help="List, pull, find and remove models.", no_args_is_help=True)
-
-PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
 
 Name = Annotated[str, typer.Argument(help="A name of the catalogue, or hf:owner/repo[@revision]/file.gguf.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -26,19 +18,6 @@ class Kind(StrEnum):
 
     q4_0 = "q4_0"
     q8_0 = "q8_0"
-
-
-@contextmanager
-def reported() -> Iterator[None]:
-    """Turn our errors into one message on stderr, and them and Ctrl-C into an exit status."""
-    try:
-        yield
-    except FiresteelError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted; what was pulled so far is kept", err=True)
-        raise typer.Exit(130) from None
 
 
 @app.command("list")
@@ -171,49 +150,3 @@ def remove(
         typer.confirm(f"Delete {names} ({files.megabytes(size)})?", abort=True)
     pull.remove(name)
     typer.echo(f"removed {files.megabytes(size)} from {files.folder()}")
-
-
-def print_json(value: object) -> None:
-    """Print one JSON document on stdout."""
-    import msgspec
-
-    typer.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
-
-
-@contextmanager
-def shown_progress() -> "Iterator[Progress]":
-    """Yield a progress callback that draws a bar on stderr, or plain lines where that is no terminal."""
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
-
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield plain_progress()
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
-        task = bar.add_task("", total=None)
-
-        def show(done: int, total: int, label: str) -> None:
-            if done < bar.tasks[0].completed:
-                bar.reset(task)  # another phase begins: its speed is its own
-            bar.update(task, completed=done, total=total or None, description=label)
-
-        yield show
-
-
-def plain_progress() -> "Progress":
-    """Return a progress callback that prints a line now and then, and when another phase begins."""
-    shown: tuple[str, float] = ("", 0.0)
-
-    def show(done: int, total: int, label: str) -> None:
-        nonlocal shown
-        now = time.monotonic()
-        if label == shown[0] and now - shown[1] < PLAIN_SECONDS:
-            return
-        shown = (label, now)
-        share = f": {done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
-        typer.echo(f"{label}{share}", err=True)
-
-    return show

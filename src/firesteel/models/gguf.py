@@ -76,9 +76,7 @@ class Cursor:
         """Move `count` bytes on and return where they began."""
         start = self.position
         if count > self.end - start:
-            raise ModelError(
-                f"the file is cut off: {count} bytes are announced at byte {start} of {self.end}"
-            )
+            raise ModelError(f"the file is cut off: {count} bytes are announced at byte {start} of {self.end}")
         self.position = start + count
         return start
 
@@ -231,9 +229,7 @@ def read_sampling(metadata: dict[str, int | float | str]) -> Sampling:
     def setting(key: str, default: float, least: float, most: float) -> float:
         value = metadata.get(f"general.sampling.{key}", default)
         if isinstance(value, str | bool) or not least <= value <= most:
-            raise ModelError(
-                f"general.sampling.{key} is {value!r}; it must lie between {least:g} and {most:g}"
-            )
+            raise ModelError(f"general.sampling.{key} is {value!r}; it must lie between {least:g} and {most:g}")
         return float(value)
 
     ours = Sampling()

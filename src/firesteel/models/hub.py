@@ -72,9 +72,7 @@ def describe(entry: Entry, source: Hub) -> Entry:
             refuse_error(response)
         headers = response.headers
         size = headers.get("x-linked-size") or headers.get("content-length", "")
-        etag = re.fullmatch(
-            r'(?:W/)?"?([0-9a-f]{64})"?', headers.get("x-linked-etag") or headers.get("etag", "")
-        )
+        etag = re.fullmatch(r'(?:W/)?"?([0-9a-f]{64})"?', headers.get("x-linked-etag") or headers.get("etag", ""))
     if not size.isdigit():
         raise PullError("the hub does not tell the size of the file")
     return msgspec.structs.replace(entry, bytes=int(size), sha256=etag and etag[1])

@@ -156,9 +156,7 @@ def disk_message(entry: Entry, path: Path, error: OSError) -> str:
     """Return what a user can do about a disk that failed while `entry` was written to `path`."""
     part = files.beside(path, ".part")
     kept = part.stat().st_size if part.exists() else 0
-    remedy = (
-        "make room, or set FIRESTEEL_HOME to a larger disk" if error.errno == errno.ENOSPC else "check it"
-    )
+    remedy = "make room, or set FIRESTEEL_HOME to a larger disk" if error.errno == errno.ENOSPC else "check it"
     keeping = f"; the {files.megabytes(kept)} pulled so far are kept" if kept else ""
     reason = f"{error.strerror or error} in {path.parent}"
     return f"cannot pull '{entry.name}': {reason}; {remedy}, then run again{keeping}"

@@ -81,9 +81,7 @@ def _forced_text(tool_choice: str) -> str:
     return tool_calls.forced_text(None if tool_choice == "required" else tool_choice)
 
 
-def _render_text(
-    source: str, prompt: ChatPrompt, tools: tuple[dict[str, Any], ...], tokenizer: Tokenizer
-) -> str:
+def _render_text(source: str, prompt: ChatPrompt, tools: tuple[dict[str, Any], ...], tokenizer: Tokenizer) -> str:
     try:
         return _compile(source).render(
             messages=[_fields(message) for message in prompt.messages],
@@ -155,9 +153,7 @@ def _to_json(
     sort_keys: bool = False,
 ) -> str:
     """Unlike Jinja's own filter: no HTML escapes, keys in their order."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
 def _raise_exception(message: str) -> NoReturn:

@@ -39,8 +39,6 @@ def num_choices_of(body: GenerationBody, num_prompts: int) -> int:
     """Return `n`. Raises `RequestError` when prompts and `n` together make too many choices."""
     n = body.n or 1
     if n * num_prompts > MAX_CHOICES:
-        message = (
-            f"`prompt`: {num_prompts} prompts with n = {n} make more than {MAX_CHOICES} choices; send fewer"
-        )
+        message = f"`prompt`: {num_prompts} prompts with n = {n} make more than {MAX_CHOICES} choices; send fewer"
         raise RequestError(message, param="prompt")
     return n

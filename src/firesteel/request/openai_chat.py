@@ -103,9 +103,7 @@ def _tool_choice(chat: ChatBody) -> str:
             raise RequestError(message, param="tool_choice.function.name")
         return name
     if choice == "required" and not names:
-        raise RequestError(
-            "`tool_choice`: 'required' needs at least one tool; send `tools`", param="tool_choice"
-        )
+        raise RequestError("`tool_choice`: 'required' needs at least one tool; send `tools`", param="tool_choice")
     return choice
 
 

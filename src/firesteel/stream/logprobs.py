@@ -27,9 +27,7 @@ def chat_logprobs(logprobs: list[TokenLogprob], tokenizer: Tokenizer) -> ChatLog
 
 
 def _top(token: int, logprob: float, tokenizer: Tokenizer) -> TopLogprob:
-    return TopLogprob(
-        token=tokenizer.label(token), logprob=max(logprob, LEAST), bytes=list(tokenizer.piece(token))
-    )
+    return TopLogprob(token=tokenizer.label(token), logprob=max(logprob, LEAST), bytes=list(tokenizer.piece(token)))
 
 
 class CompletionLogprobsWriter:

@@ -20,7 +20,5 @@ def collector_of(
 ) -> ResponseCollector:
     """Return what collects the response into one body; arguments as for `stream_of`."""
     if request.kind == "chat":
-        return ChatCollector(
-            request, created=created, model=model, tokenizer=tokenizer, forced_text=forced_text
-        )
+        return ChatCollector(request, created=created, model=model, tokenizer=tokenizer, forced_text=forced_text)
     return CompletionCollector(request, created=created, model=model, tokenizer=tokenizer)

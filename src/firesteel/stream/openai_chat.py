@@ -39,9 +39,7 @@ class ChatStream(ResponseStream):
     ) -> None:
         super().__init__(request, tokenizer)
         usage = None if request.include_usage else UNSET
-        self._blank = ChatChunk(
-            id=response_id(request), created=created, model=model, choices=[], usage=usage
-        )
+        self._blank = ChatChunk(id=response_id(request), created=created, model=model, choices=[], usage=usage)
         choices = range(self._tally.num_choices)
         self._parsers = [_parser(request, choice, forced_text) for choice in choices]
         self._frames = [self._frame(choice) for choice in choices]

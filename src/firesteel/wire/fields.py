@@ -50,9 +50,7 @@ class Refusal(msgspec.Struct, frozen=True):
     neutral: tuple[Any, ...] = ()
 
 
-_NO_CONSTRAINT = (
-    "constrained output is not supported yet; ask for the format in a message and remove the field"
-)
+_NO_CONSTRAINT = "constrained output is not supported yet; ask for the format in a message and remove the field"
 _NO_REPETITION = "send `frequency_penalty` or `presence_penalty` instead"
 
 REFUSED: dict[str, Refusal] = {
@@ -114,9 +112,7 @@ def _relevant_fields(struct: type[msgspec.Struct], parent: str) -> tuple[tuple[s
     tables = (*NOTED, *REFUSED)
     paths = ((name, f"{parent}.{name}" if parent else name) for name in struct.__struct_fields__)
     return tuple(
-        (name, path)
-        for name, path in paths
-        if path in tables or any(t.startswith(path + ".") for t in tables)
+        (name, path) for name, path in paths if path in tables or any(t.startswith(path + ".") for t in tables)
     )
 
 

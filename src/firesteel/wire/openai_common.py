@@ -84,9 +84,7 @@ class WireUsage(msgspec.Struct, kw_only=True):
     completion_tokens: int
     total_tokens: int
     prompt_tokens_details: PromptTokensDetails
-    completion_tokens_details: CompletionTokensDetails = msgspec.field(
-        default_factory=CompletionTokensDetails
-    )
+    completion_tokens_details: CompletionTokensDetails = msgspec.field(default_factory=CompletionTokensDetails)
 
 
 class Timings(msgspec.Struct, kw_only=True):

@@ -176,15 +176,15 @@ class LlamaBackend:
         self._llama.llama_model_free(self._model)
 
 
-def _pointer(state: State) -> Any:  # noqa: ANN401 - ctypes pointers have no useful static type
+def _pointer(state: State) -> Any:
     return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 class _Columns:
     """The arrays of a `llama_batch` as numpy views, so that a batch is filled by slices, not token by token."""
 
-    def __init__(self, batch: Any, max_rows: int) -> None:  # noqa: ANN401
-        def view(pointer: Any) -> npt.NDArray[Any]:  # noqa: ANN401
+    def __init__(self, batch: Any, max_rows: int) -> None:
+        def view(pointer: Any) -> npt.NDArray[Any]:
             return np.ctypeslib.as_array(pointer, shape=(max_rows,))
 
         self._token, self._position = view(batch.token), view(batch.pos)

@@ -5,6 +5,7 @@ Fields that no longer exist are accepted silently by ctypes, so every setting go
 
 import ctypes
 import functools
+import importlib
 import os
 import sys
 from collections import deque
@@ -20,7 +21,7 @@ _ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR
 def load() -> ModuleType:
     """Return the `llama_cpp` module with its backend initialised. Raises ModelError when it cannot load."""
     try:
-        import llama_cpp
+        llama_cpp = importlib.import_module("llama_cpp")
     except (ImportError, OSError) as error:
         raise ModelError(f"llama-cpp-python does not load ({error}); run `make setup` again") from error
     _keep_quiet(llama_cpp)

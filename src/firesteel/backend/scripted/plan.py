@@ -26,9 +26,7 @@ class Plan:
     letter and end with a line end, because no piece of the vocabulary crosses such a border.
     """
 
-    def __init__(
-        self, tokenizer: ScriptedTokenizer, text: str, grow: Callable[[int], str] | None = None
-    ) -> None:
+    def __init__(self, tokenizer: ScriptedTokenizer, text: str, grow: Callable[[int], str] | None = None) -> None:
         self.text = bytearray()
         self.tokens: list[int] = []
         self._starts = array("Q")  # the byte offset of each token
@@ -158,8 +156,11 @@ class PlanCursor:
 
     def _take(self, token: int) -> None:
         """Take in one token: planned text goes on; foreign text restarts the plan or replaces a token."""
-        plan = self.plan
-        offset = plan.offset(self._index) if self._index >= 0 else self._offset
+        plan, index = self.plan, self._index
+        if index >= 0 and plan.tokens[index : index + 1] == [token]:
+            self._index = index + 1  # as `follow` does: the end token has no bytes to be known by
+            return
+        offset = plan.offset(index) if index >= 0 else self._offset
         piece = self._tokenizer.piece(token)
         if plan.continues(offset, piece):
             offset += len(piece)

@@ -17,7 +17,7 @@ from firesteel.backend.scripted.script import Pace, Rule, Script, pace
 from firesteel.backend.scripted.tokenizer import ScriptedTokenizer
 from firesteel.backend.scripted.tools import call_text, choose_tool
 
-RAW_TOKENS = 64  # of a prompt without turns, the rules see this many tokens, from the first on
+RAW_TOKENS = 64  # of a history in which no reply was opened, the rules see this many tokens
 
 
 class Prompt(msgspec.Struct, frozen=True):
@@ -46,7 +46,7 @@ class Replies:
         """Return a cursor for `kv`, kept in it as long as its tokens cannot change the choice."""
         raw = not kv.markers
         start = 0 if raw else kv.markers[-1] + 1
-        prompt = self._read(kv.tokens[: start or RAW_TOKENS])
+        prompt = self._read_raw(kv.tokens) if raw else self._read(kv.tokens[:start])
         rule, pace = self._rule(prompt.user_text)
         decided = start if not (raw and self._rules) else RAW_TOKENS
         cursor: Cursor
@@ -83,11 +83,15 @@ class Replies:
             return self._finite(f"The tool answered: {prompt.tool_result[:200]}")
         return self._endless
 
+    def _read_raw(self, tokens: "array[int]") -> Prompt:
+        """Return a prompt without turns: a control token in it, which may come later, chooses nothing."""
+        return Prompt(self._tokenizer.decode(tokens[:RAW_TOKENS]))
+
     def _read(self, tokens: "array[int]") -> Prompt:
-        """Parse the turns of a history that ends where the reply begins."""
+        """Parse the turns of a history that ends where the reply begins, or earlier."""
         controls = np.flatnonzero(np.frombuffer(tokens, np.uint16) < vocabulary.NUM_CONTROLS).tolist()
         if not controls:
-            return Prompt(self._tokenizer.decode(tokens[:RAW_TOKENS]))
+            return self._read_raw(tokens)
         turns = {tokens[at]: (at + 1, end) for at, end in zip(controls, [*controls[1:], None], strict=True)}
 
         def text(control: int) -> str | None:

@@ -85,9 +85,7 @@ def parse_script(data: bytes | str, *, source: str = "script") -> Script:
     try:
         script = msgspec.json.decode(data, type=Script)
     except msgspec.DecodeError as error:
-        raise ConfigError(
-            f"{source}: {error}. Correct this key; docs/reference/script.md lists all."
-        ) from None
+        raise ConfigError(f"{source}: {error}. Correct this key; docs/reference/script.md lists all.") from None
     for number, rule in enumerate(script.rules):
         _check(rule, f"{source}: rules[{number}]")
     return script

@@ -23,9 +23,7 @@ def function_of(tool: dict[str, Any]) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else tool
 
 
-def choose_tool(
-    tools: list[dict[str, Any]], choice: str | None, text: str, *, answered: bool
-) -> dict[str, Any] | None:
+def choose_tool(tools: list[dict[str, Any]], choice: str | None, text: str, *, answered: bool) -> dict[str, Any] | None:
     """Return the function to call, or `None`.
 
     `choice` is auto, none, required or a name. Under auto a tool is called when `text` shares a word with its
@@ -121,9 +119,7 @@ def _number(schema: dict[str, Any], *, whole: bool) -> int | float:
     bounds = [schema[key] for key in (*_LOWER, *_UPPER) if isinstance(schema.get(key), int | float)]
     step = schema.get("multipleOf") or (1 if whole else None)
     if step is None:
-        near = [bound + shift for bound in bounds for shift in (0, 1, -1)] + [
-            sum(bounds) / max(len(bounds), 1)
-        ]
+        near = [bound + shift for bound in bounds for shift in (0, 1, -1)] + [sum(bounds) / max(len(bounds), 1)]
     else:
         near = [(bound // step + shift) * step for bound in (1, *bounds) for shift in (0, 1, -1)]
     value = next((value for value in (1, *near) if _is_within(value, schema, step)), 1)

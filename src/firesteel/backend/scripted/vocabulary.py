@@ -63,9 +63,7 @@ _SYMBOLS = (
 def _indentations() -> list[str]:
     """Return runs of blanks, alone and after line ends. No piece has a letter after a line end."""
     blanks = [" " * count for count in (2, 3, 4, 8, 12, 16, 20, 24)]
-    ends = [
-        f"{end}{' ' * count}" for end in ("\n", ":\n", "\n\n", ")\n", "):\n") for count in (0, 4, 8, 12, 16)
-    ]
+    ends = [f"{end}{' ' * count}" for end in ("\n", ":\n", "\n\n", ")\n", "):\n") for count in (0, 4, 8, 12, 16)]
     return [*blanks, *ends, "\n\n\n", "\n\n\n\n", ",\n", ",\n    ", ",\n        ", "\t", "\t\t"]
 
 

@@ -1,0 +1,5 @@
+"""`python -m firesteel` is the `firesteel` command."""
+
+from firesteel.cli import main
+
+main()

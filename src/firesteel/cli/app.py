@@ -1,0 +1,39 @@
+"""The commands, by name."""
+
+from typing import Annotated
+
+import typer
+
+from firesteel import __version__
+from firesteel.cli import bench, complete, doctor, models, run, serve
+from firesteel.cli.common import reported
+
+app = typer.Typer(
+    help="Firesteel: a latency-first coding engine on your own hardware. Start with `firesteel run`.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"firesteel {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Firesteel: a latency-first coding engine on your own hardware. Start with `firesteel run`."""
+
+
+app.command("run")(reported()(run.run))
+app.command("complete")(reported()(complete.complete))
+app.command("serve")(reported()(serve.serve))
+app.add_typer(models.app, name="models")
+app.command("bench")(reported()(bench.bench))
+app.command("doctor")(reported()(doctor.doctor))

@@ -1,0 +1,123 @@
+"""What the commands share: options, errors, progress."""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from firesteel.config import EngineConfig
+from firesteel.errors import FiresteelError
+
+if TYPE_CHECKING:
+    from firesteel.models.files import Progress
+
+PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
+DEFAULT_MODEL = "qwen2.5-coder-0.5b"
+
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", help="A name of the catalogue, a path to a GGUF file, or hf:owner/repo/file."),
+]
+BackendOption = Annotated[
+    Literal["auto", "llamacpp", "scripted"],
+    typer.Option(help="What runs the model; scripted is a fake one that needs no weights."),
+]
+ScriptOption = Annotated[
+    str | None,
+    typer.Option(help="What the scripted backend says: a JSON file, see docs/reference/script.md."),
+]
+QuantizeOption = Annotated[
+    Literal["q4_0", "q8_0"] | None,
+    typer.Option(help="Use a requantised copy, made once; docs/how-to/quantize.md says what it costs."),
+]
+ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the model.", show_default="physical cores")]
+ContextOption = Annotated[
+    int | None,
+    typer.Option(min=64, help="Tokens of KV, shared by all live requests.", show_default="16384 or the model's"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+@contextmanager
+def reported() -> Iterator[None]:
+    """Turn our errors into one message on stderr, and them and Ctrl-C into an exit status."""
+    try:
+        yield
+    except FiresteelError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(130) from None
+
+
+def ensure_model(config: EngineConfig) -> None:
+    """Pull the configured model, and make its requantised copy, unless they are here. Raises ModelError."""
+    if config.backend == "scripted" or os.path.exists(config.model):
+        return
+    from firesteel.backend.quantize import quantized
+    from firesteel.models.pull import pull
+
+    with shown_progress() as progress:
+        path = pull(config.model, progress)
+        if config.quantize is not None:
+            quantized(path, config.quantize, progress)
+
+
+def print_json(value: object) -> None:
+    """Print one JSON document on stdout."""
+    import msgspec
+
+    typer.echo(msgspec.json.format(msgspec.json.encode(value)).decode())
+
+
+@contextmanager
+def shown_progress() -> "Iterator[Progress]":
+    """Yield a progress callback that draws a bar on stderr, or plain lines where that is no terminal."""
+    try:
+        with _bar_or_lines() as progress:
+            yield progress
+    except KeyboardInterrupt:
+        typer.echo("what was pulled so far is kept; the next pull goes on from there", err=True)
+        raise
+
+
+@contextmanager
+def _bar_or_lines() -> "Iterator[Progress]":
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+    from rich.progress import Progress as Bar
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield plain_progress()
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bar(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int, label: str) -> None:
+            if done < bar.tasks[0].completed:
+                bar.reset(task)  # another phase begins: its speed is its own
+            bar.update(task, completed=done, total=total or None, description=label)
+
+        yield show
+
+
+def plain_progress() -> "Progress":
+    """Return a progress callback that prints a line now and then, and when another phase begins."""
+    shown: tuple[str, float] = ("", 0.0)
+
+    def show(done: int, total: int, label: str) -> None:
+        nonlocal shown
+        now = time.monotonic()
+        if label == shown[0] and now - shown[1] < PLAIN_SECONDS:
+            return
+        shown = (label, now)
+        share = f": {done / 1e6:.0f} of {total / 1e6:.0f} MB" if total else ""
+        typer.echo(f"{label}{share}", err=True)
+
+    return show

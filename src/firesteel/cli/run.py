@@ -1,0 +1,121 @@
+"""`firesteel run`: stream an answer to one prompt."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from firesteel.cli.common import (
+    DEFAULT_MODEL,
+    BackendOption,
+    ContextOption,
+    JsonOption,
+    ModelOption,
+    QuantizeOption,
+    ScriptOption,
+    ThreadsOption,
+    print_json,
+)
+from firesteel.config import EngineConfig
+from firesteel.errors import RequestError
+from firesteel.types import ChatPrompt, Delta, Finish, Message, Sampling, Usage
+
+
+def run(
+    prompt: Annotated[
+        str | None, typer.Argument(help="What to write. Without it, or beside it, text is read from stdin.")
+    ] = None,
+    model: ModelOption = DEFAULT_MODEL,
+    backend: BackendOption = "auto",
+    script: ScriptOption = None,
+    quantize: QuantizeOption = None,
+    system: Annotated[str | None, typer.Option(help="A system message that goes before the prompt.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Tokens of the answer at most.", show_default="what fits")
+    ] = None,
+    temperature: Annotated[
+        float | None,
+        typer.Option(min=0, max=2, help="0 is greedy.", show_default="the model's own, else 0.2"),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    threads: ThreadsOption = None,
+    context: ContextOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Stream the model's answer to PROMPT, then say how fast it came.
+
+    The first use pulls the model (491 MB for the default one). The text goes to stdout, the figures to stderr.
+    """
+    config = EngineConfig(
+        backend=backend,
+        script=script,
+        model=model,
+        quantize=quantize,
+        num_threads=threads,
+        context_tokens=context,
+    )
+    messages = [Message(role="system", content=system)] if system else []
+    messages.append(Message(role="user", content=read_prompt(prompt)))
+    text, usage = answer(config, ChatPrompt(messages=tuple(messages)), max_tokens, temperature, seed, quiet=json)
+    if json:
+        show_json(text, usage)
+
+
+def read_prompt(prompt: str | None) -> str:
+    """Return the prompt: the argument, what is piped in, or both. Raises RequestError when there is neither."""
+    piped = "" if sys.stdin.isatty() else sys.stdin.read()
+    text = "\n\n".join(part for part in (prompt, piped.strip()) if part)
+    if not text:
+        raise RequestError('there is no prompt; say what to write: firesteel run "..."', param="prompt")
+    return text
+
+
+def answer(
+    config: EngineConfig,
+    prompt: ChatPrompt,
+    max_tokens: int | None,
+    temperature: float | None,
+    seed: int | None,
+    *,
+    quiet: bool,
+) -> tuple[str, Usage | None]:
+    """Stream the answer to stdout unless `quiet`; return it whole. Ctrl-C keeps what was printed."""
+    import msgspec
+
+    from firesteel.cli.local import generate, open_engine, summary
+
+    parts: list[str] = []
+    usage = None
+    with open_engine(config) as worker:
+        changed = {name: value for name, value in (("temperature", temperature), ("seed", seed)) if value is not None}
+        sampling: Sampling = msgspec.structs.replace(worker.backend.info.sampling, **changed)
+        try:
+            for event in generate(worker, prompt, sampling, max_tokens):
+                if isinstance(event, Delta):
+                    parts.append(event.text)
+                    if not quiet:
+                        sys.stdout.write(event.text)
+                        sys.stdout.flush()
+                elif isinstance(event, Finish):
+                    usage = event.usage
+        finally:
+            if parts and not quiet:
+                typer.echo()
+    if usage is not None and not quiet:
+        typer.echo(summary(usage), err=True)
+    return "".join(parts), usage
+
+
+def show_json(text: str, usage: Usage | None) -> None:
+    """Print the answer and its figures as one JSON document; times in seconds."""
+    from firesteel.cli.local import tokens_per_second
+
+    assert usage is not None
+    figures = {
+        "text": text,
+        "prompt_tokens": usage.num_prompt_tokens,
+        "output_tokens": usage.num_output_tokens,
+        "ttft_seconds": usage.queue_seconds + usage.prefill_seconds,
+        "tokens_per_second": tokens_per_second(usage),
+    }
+    print_json(figures)

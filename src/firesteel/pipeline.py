@@ -1,0 +1,207 @@
+"""The product in one place: request → router → engine → stream.
+
+`Pipeline.answer` is the life of one request. It meets the engine only through `EngineClient`, so the engine
+may live in its own process (`serve`) or in this one (tests).
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from typing import Protocol
+
+import msgspec
+
+from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
+from firesteel.request import openai_chat, openai_completions
+from firesteel.request.chat_template import Rendered
+from firesteel.request.render import check_sampling, tokens_of
+from firesteel.router.admission import Admission
+from firesteel.stream.mailbox import Addressed, Mailbox
+from firesteel.stream.openai import collector_of, stream_of
+from firesteel.stream.response import ResponseCollector, ResponseStream
+from firesteel.types import Event, Failure, Finish, ModelInfo, Request, Tokenizer, Work
+
+PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse}
+
+# Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
+LARGE_BODY_BYTES = 8_192
+FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no max_tokens
+
+
+class EngineClient(Protocol):
+    """An engine, wherever it runs."""
+
+    def add(self, work: Work, deliver: Callable[[Event], None]) -> None:
+        """Start a sequence; its events, the last one `Finish` or `Failure`, go to `deliver`."""
+        ...
+
+    def cancel(self, id: str) -> None:
+        """End a sequence within one step."""
+        ...
+
+
+class Call:
+    """One request on its way: its sequences in the engine, and the events that came back."""
+
+    def __init__(self, engine: EngineClient, request: Request, rendered: list[Rendered]) -> None:
+        self.request = request
+        self.forced_text = rendered[0].forced_text
+        self.created = int(time.time())
+        self._engine = engine
+        self._mailbox = Mailbox()
+        self._live: dict[str, int] = {}
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every sequence has ended and every event has been taken."""
+        return not self._live
+
+    def start(self, works: list[Work]) -> None:
+        """Hand the sequences to the engine."""
+        self._live = {work.id: choice for choice, work in enumerate(works)}
+        for choice, work in enumerate(works):
+            self._engine.add(work, lambda event, choice=choice: self._mailbox.put(choice, event))  # type: ignore[misc]
+
+    async def take(self, timeout: float) -> list[Addressed]:
+        """Return the events that came, at least one unless `timeout` seconds pass; a failure ends the call."""
+        events = await self._mailbox.take(timeout)
+        for _, event in events:
+            if isinstance(event, Finish | Failure):
+                self._live.pop(event.id, None)
+        if any(isinstance(event, Failure) for _, event in events):
+            self.cancel()
+        return events
+
+    def fail(self, failure: Failure) -> None:
+        """End the call from outside, at shutdown: the client is told why."""
+        self._mailbox.put(0, failure)
+
+    def cancel(self) -> None:
+        """End every sequence that is still live."""
+        for id in self._live:
+            self._engine.cancel(id)
+        self._live.clear()
+
+
+class Pipeline:
+    """Turns request bodies into calls on one engine that serves one model."""
+
+    def __init__(
+        self,
+        engine: EngineClient,
+        tokenizer: Tokenizer,
+        info: ModelInfo,
+        admission: Admission,
+        *,
+        model_id: str,
+        context_tokens: int,
+        accept_any_model: bool = False,
+    ) -> None:
+        self.admission = admission
+        self.model_id = model_id
+        self.info = info
+        self.context_tokens = context_tokens  # the most that prompt and answer of one sequence may take
+        self.calls: set[Call] = set()
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._accept_any_model = accept_any_model
+
+    @asynccontextmanager
+    async def call(self, kind: str, body: bytes, request_id: str) -> AsyncIterator[Call]:
+        """Start the request in `body`; leaving the context ends it, whatever the reason.
+
+        Raises RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
+        """
+        self.admission.require_room()  # first, because a refusal must cost nothing
+        request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling)
+        self._check_model(request.model)
+        with ExitStack() as stack:
+            stack.enter_context(self.admission.admitted(len(request.prompts) * request.n))
+            rendered = await self._render(request, len(body))
+            request, works = self._works(request, rendered)
+            call = Call(self._engine, request, rendered)
+            self.calls.add(call)
+            stack.callback(self.calls.discard, call)
+            stack.callback(call.cancel)
+            call.start(works)
+            yield call
+
+    def stream_of(self, call: Call) -> ResponseStream:
+        """Return the encoder of a streamed response."""
+        return stream_of(
+            call.request,
+            created=call.created,
+            model=self.model_id,
+            tokenizer=self._tokenizer,
+            forced_text=call.forced_text,
+        )
+
+    def collector_of(self, call: Call) -> ResponseCollector:
+        """Return the encoder of a response in one body."""
+        return collector_of(
+            call.request,
+            created=call.created,
+            model=self.model_id,
+            tokenizer=self._tokenizer,
+            forced_text=call.forced_text,
+        )
+
+    def _check_model(self, model: str) -> None:
+        if model != self.model_id and not self._accept_any_model:
+            raise UnknownModel(
+                f"`model`: {model!r} is not served here; send {self.model_id!r}, or start the server with "
+                "--accept-any-model",
+                param="model",
+            )
+
+    async def _render(self, request: Request, num_bytes: int) -> list[Rendered]:
+        if num_bytes < LARGE_BODY_BYTES:
+            return self._render_now(request)
+        return await asyncio.to_thread(self._render_now, request)
+
+    def _render_now(self, request: Request) -> list[Rendered]:
+        check_sampling(request.sampling, self._tokenizer)
+        reserve = min(request.max_tokens or FILL_RESERVE_TOKENS, self.context_tokens // 2)
+        fill_limit = self.context_tokens - reserve
+        return [tokens_of(prompt, self._tokenizer, fill_limit=fill_limit) for prompt in request.prompts]
+
+    def _works(self, request: Request, rendered: list[Rendered]) -> tuple[Request, list[Work]]:
+        """Return one `Work` per choice; an answer that cannot fit is cut to what fits, and that is noted."""
+        works = []
+        is_cut = False
+        for index, prompt in enumerate(rendered):
+            room = self._room_for(prompt.tokens)
+            max_tokens = min(request.max_tokens or room, room)
+            is_cut = is_cut or max_tokens < (request.max_tokens or 0)
+            works += [self._work(request, index * request.n + n, prompt, max_tokens) for n in range(request.n)]
+        if is_cut:
+            request = msgspec.structs.replace(request, noted=(*request.noted, "max_tokens"))
+        return request, works
+
+    def _room_for(self, tokens: list[int]) -> int:
+        room = self.context_tokens - len(tokens)
+        if room < 1:
+            raise ContextTooLong(
+                f"the prompt has {len(tokens)} tokens and the context {self.context_tokens}; shorten the "
+                "prompt or serve with a larger --context",
+                param="messages",
+            )
+        return room
+
+    def _work(self, request: Request, choice: int, prompt: Rendered, max_tokens: int) -> Work:
+        sampling, n = request.sampling, choice % request.n
+        if n and sampling.seed is not None:
+            sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
+        return Work(
+            id=f"{request.id}/{choice}",
+            tokens=prompt.tokens,
+            sampling=sampling,
+            max_tokens=max_tokens,
+            stop=request.stop,
+        )
+
+    def fail_all(self, error: FiresteelError) -> None:
+        """End every call with `error`, so that no client is left without a word at shutdown."""
+        for call in self.calls:
+            call.fail(Failure(call.request.id, error.code or "server_error", error.message))

@@ -1,0 +1,1 @@
+"""HTTP: routes, authentication, metrics, and the life of the server process."""

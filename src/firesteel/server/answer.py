@@ -1,0 +1,178 @@
+"""One request from its body to its last byte, as an ASGI response."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Iterable
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import Receive, Scope, Send
+
+from firesteel.errors import BodyTooLarge, FiresteelError, Overloaded, RequestError
+from firesteel.pipeline import Call, Pipeline
+from firesteel.server.metrics import Metrics
+from firesteel.stream import sse
+from firesteel.stream.mailbox import Addressed
+from firesteel.types import Delta, Failure, Finish, Progress
+from firesteel.wire.errors import encode_error, error_of
+
+PROGRESS_SECONDS = 1.0  # a client that waits hears something at least this often
+BODY_SECONDS = 60.0  # a request body must arrive within this time
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class ClientGone(Exception):
+    """The client closed the connection, or takes nothing any more."""
+
+
+class Answer:
+    """Answers one POST. As an ASGI app it sees the client leave, also while it only waits for the engine."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        metrics: Metrics,
+        request: Request,
+        kind: str,
+        *,
+        max_body_bytes: int,
+        idle_write_seconds: float,
+    ) -> None:
+        self._pipeline = pipeline
+        self._metrics = metrics
+        self._request = request
+        self._kind = kind
+        self._max_body_bytes = max_body_bytes
+        self._idle_write_seconds = idle_write_seconds
+        self._id = request.state.request_id
+        self._received_at = time.perf_counter()
+        self._has_begun = False  # the response's status has been sent
+        self._has_text = False
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and end all work for this request as soon as the client is gone."""
+        self._send = send
+        status = 200
+        try:
+            body = await self._read_body()
+            await self._until_gone(self._answer(body), receive)
+        except ClientGone:
+            status = 499
+        except FiresteelError as error:
+            status = error.status
+            await self._send_error(error)
+        self._metrics.answered(self._kind, status)
+
+    async def _read_body(self) -> bytes:
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(BODY_SECONDS):
+                async for part in self._request.stream():
+                    parts.append(part)
+                    size += len(part)
+                    if size > self._max_body_bytes:
+                        raise BodyTooLarge(f"the body exceeds {self._max_body_bytes} bytes; send less")
+        except TimeoutError:
+            raise RequestError(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+        except ClientDisconnect:
+            raise ClientGone from None
+        return b"".join(parts)
+
+    async def _until_gone(self, answering: Coroutine[None, None, None], receive: Receive) -> None:
+        """Run `answering` unless the client leaves first."""
+        answer = asyncio.ensure_future(answering)
+        gone = asyncio.ensure_future(_disconnected(receive))
+        try:
+            await asyncio.wait((answer, gone), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                raise ClientGone
+            answer.result()
+        finally:
+            for task in (answer, gone):
+                task.cancel()
+            await asyncio.gather(answer, gone, return_exceptions=True)
+
+    async def _answer(self, body: bytes) -> None:
+        async with self._pipeline.call(self._kind, body, self._id) as call:
+            if call.request.stream:
+                await self._stream(call)
+            else:
+                await self._collect(call)
+
+    async def _stream(self, call: Call) -> None:
+        """Send SSE. The status waits for the engine's first word, so that an early failure is a real status."""
+        stream = self._pipeline.stream_of(call)
+        progress = Progress(self._id, 0, 0)
+        while not call.is_complete:
+            events = await call.take(PROGRESS_SECONDS)
+            if not self._has_begun:
+                _raise_failure(events)
+                await self._begin(b"text/event-stream; charset=utf-8")
+                await self._write(stream.begin())
+            progress = next((e for _, e in reversed(events) if isinstance(e, Progress)), progress)
+            events = events or [(0, progress)]
+            await self._write(b"".join([stream.event(choice, event) for choice, event in events]))
+            self._observe(events)
+        await self._write(stream.end(), last=True)
+
+    async def _collect(self, call: Call) -> None:
+        collector = self._pipeline.collector_of(call)
+        while not call.is_complete:
+            for choice, event in (events := await call.take(PROGRESS_SECONDS)):
+                collector.event(choice, event)
+            self._observe(events)
+        await self._begin(b"application/json")
+        await self._write(collector.body(), last=True)
+
+    def _observe(self, events: Iterable[Addressed]) -> None:
+        for _, event in events:
+            if isinstance(event, Finish):
+                self._metrics.finished(event.usage)
+            elif isinstance(event, Delta) and event.text and not self._has_text:
+                self._has_text = True
+                self._metrics.first_text(time.perf_counter() - self._received_at)
+
+    async def _begin(self, content_type: bytes, status: int = 200, extra: Headers | None = None) -> None:
+        self._has_begun = True
+        milliseconds = 1000 * (time.perf_counter() - self._received_at)
+        headers = [
+            (b"content-type", content_type),
+            (b"cache-control", b"no-store"),
+            (b"x-request-id", self._id.encode()),
+            (b"openai-processing-ms", b"%d" % milliseconds),
+            *(extra or []),
+        ]
+        await self._send({"type": "http.response.start", "status": status, "headers": headers})
+
+    async def _write(self, data: bytes, *, last: bool = False) -> None:
+        """Send, waiting for a slow reader; one that takes nothing for too long counts as gone."""
+        if not data and not last:
+            return
+        try:
+            async with asyncio.timeout(self._idle_write_seconds):
+                await self._send({"type": "http.response.body", "body": data, "more_body": not last})
+        except TimeoutError:
+            raise ClientGone from None
+
+    async def _send_error(self, error: FiresteelError) -> None:
+        """Send `error` with its status, or as the stream's last event when the status is out already."""
+        body = encode_error(error)
+        if self._has_begun:
+            await self._write(sse.encode(body), last=True)
+            return
+        extra = []
+        if isinstance(error, Overloaded):
+            extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+        await self._begin(b"application/json", error.status, extra)
+        await self._write(body, last=True)
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _raise_failure(events: Iterable[Addressed]) -> None:
+    failure = next((event for _, event in events if isinstance(event, Failure)), None)
+    if failure is not None:
+        raise error_of(failure)

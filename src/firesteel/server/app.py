@@ -1,0 +1,209 @@
+"""The routes and the life of the server process."""
+
+import asyncio
+import json
+import time
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from firesteel.backend import open_tokenizer
+from firesteel.config import EngineConfig, ServerConfig
+from firesteel.engine.process import EngineProcess
+from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
+from firesteel.pipeline import Pipeline
+from firesteel.router.admission import Admission
+from firesteel.server.answer import Answer
+from firesteel.server.auth import check_key
+from firesteel.server.metrics import Metrics
+from firesteel.wire.errors import encode_error
+from firesteel.wire.model_list import ModelCard, encode_models
+
+LOADING_RETRY_SECONDS = 2.0
+
+
+class Service:
+    """What the routes share: the engine process, the pipeline once the model is loaded, the metrics."""
+
+    def __init__(self, engine_config: EngineConfig, config: ServerConfig) -> None:
+        self.config = config
+        self.engine = EngineProcess(engine_config)
+        self.metrics = Metrics()
+        self.pipeline: Pipeline | None = None
+        self.failure: FiresteelError | None = None  # why the model could not be loaded
+        self.on_failure: Callable[[], None] = lambda: None
+        self._engine_config = engine_config
+        self._started = int(time.time())
+
+    async def load(self) -> None:
+        """Start the engine and open the tokenizer beside it; afterwards `pipeline` is there."""
+        await self.engine.start()
+        try:
+            tokenizer = await asyncio.to_thread(open_tokenizer, self._engine_config)
+            ready = await self.engine.wait_ready()
+        except FiresteelError as error:
+            self.failure = error
+            self.on_failure()
+            return
+        self.pipeline = Pipeline(
+            self.engine,
+            tokenizer,
+            ready.info,
+            Admission(ready.max_live, self.config.max_queue, time.monotonic),
+            model_id=self.model_id,
+            context_tokens=min(ready.num_cells, ready.info.context_length),
+            accept_any_model=self.config.accept_any_model,
+        )
+
+    @property
+    def model_id(self) -> str:
+        """The name under which the model is served."""
+        scripted = self._engine_config.backend == "scripted"
+        return "scripted" if scripted else self._engine_config.model.rsplit("/", 1)[-1]
+
+    def ready_pipeline(self) -> Pipeline:
+        """Return the pipeline. Raises NotReady while the model is loading or the engine restarts."""
+        if self.pipeline is None or self.engine.ready is None:
+            raise NotReady("the model is being loaded; try again", retry_after=LOADING_RETRY_SECONDS)
+        return self.pipeline
+
+    def answer(self, request: Request, kind: str) -> Answer:
+        """Return the response to a POST that asks the model for something."""
+        return Answer(
+            self.ready_pipeline(),
+            self.metrics,
+            request,
+            kind,
+            max_body_bytes=self.config.max_body_bytes,
+            idle_write_seconds=self.config.idle_write_seconds,
+        )
+
+    def card(self) -> ModelCard:
+        """Return the entry of `GET /v1/models`."""
+        pipeline = self.ready_pipeline()
+        return ModelCard(id=self.model_id, created=self._started, max_model_len=pipeline.context_tokens)
+
+
+async def chat_completions(request: Request) -> Answer:
+    """`POST /v1/chat/completions`."""
+    return _service(request).answer(request, "chat")
+
+
+async def completions(request: Request) -> Answer:
+    """`POST /v1/completions`."""
+    return _service(request).answer(request, "completion")
+
+
+async def list_models(request: Request) -> Response:
+    """`GET /v1/models`."""
+    return Response(encode_models([_service(request).card()]), media_type="application/json")
+
+
+async def get_model(request: Request) -> Response:
+    """`GET /v1/models/{model}`."""
+    import msgspec
+
+    card = _service(request).card()
+    if request.path_params["model"] != card.id:
+        raise UnknownModel(f"there is no model {request.path_params['model']!r}; see GET /v1/models")
+    return Response(msgspec.json.encode(card), media_type="application/json")
+
+
+async def health(request: Request) -> Response:
+    """`GET /health`: 200 when requests are answered, 503 while the model loads or the engine restarts."""
+    service = _service(request)
+    is_ready = service.pipeline is not None and service.engine.ready is not None
+    status = "ok" if is_ready else "restarting" if service.engine.num_restarts else "loading"
+    body = {"status": status, "model": service.model_id, "engine_restarts": service.engine.num_restarts}
+    return Response(json.dumps(body), 200 if is_ready else 503, media_type="application/json")
+
+
+async def metrics(request: Request) -> Response:
+    """`GET /metrics`: Prometheus text."""
+    service = _service(request)
+    refused = service.pipeline.admission.num_refused if service.pipeline else 0
+    statistics = await service.engine.statistics()
+    text = service.metrics.render(statistics, num_refused=refused, num_restarts=service.engine.num_restarts)
+    return Response(text, media_type="text/plain; version=0.0.4")
+
+
+OPEN_PATHS = frozenset({"/health"})  # answered without a key, for load balancers
+
+
+def routes() -> list[Route]:
+    """Return every endpoint; docs/reference/http.md describes each, and a test checks that."""
+    return [
+        Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+        Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/models", list_models, methods=["GET"]),
+        Route("/v1/models/{model:path}", get_model, methods=["GET"]),
+        Route("/health", health, methods=["GET"]),
+        Route("/metrics", metrics, methods=["GET"]),
+    ]
+
+
+def _service(request: Request) -> Service:
+    service: Service = request.app.state.service
+    return service
+
+
+def create_app(service: Service) -> Starlette:
+    """Return the ASGI application; its lifespan starts and ends the engine."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        loading = asyncio.create_task(service.load())
+        try:
+            yield
+        finally:
+            loading.cancel()
+            await service.engine.close()
+
+    app = Starlette(
+        routes=[_guarded(route) for route in routes()],
+        lifespan=lifespan,
+        exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
+    )
+    app.state.service = service
+    return app
+
+
+def _guarded(route: Route) -> Route:
+    """Give every request an id and check its key before anything else."""
+    endpoint: Callable[[Request], Awaitable[Response]] = route.endpoint
+
+    async def guarded(request: Request) -> Response:
+        request.state.request_id = request.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
+        if route.path not in OPEN_PATHS:
+            check_key(request, _service(request).config.api_key)
+        return await endpoint(request)
+
+    return Route(route.path, guarded, methods=list(route.methods or ()))
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FiresteelError)
+    headers = {"x-request-id": getattr(request.state, "request_id", "")}
+    if isinstance(error, NotReady):
+        headers["retry-after"] = str(round(error.retry_after))
+    return Response(encode_error(error), error.status, headers, media_type="application/json")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Put unknown paths and methods into the same shape as every other error."""
+    assert isinstance(error, HTTPException)
+    known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in routes())
+    wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
+    wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
+    return Response(encode_error(wrapped), error.status_code, error.headers or {}, media_type="application/json")
+
+
+async def _our_fault(request: Request, error: Exception) -> Response:
+    wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
+    return Response(encode_error(wrapped), 500, media_type="application/json")

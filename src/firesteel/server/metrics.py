@@ -1,0 +1,62 @@
+"""Prometheus metrics. Every name is documented in docs/reference/metrics.md; a test checks that."""
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from firesteel.clock import time_per_output_token
+from firesteel.engine.loop import Statistics
+from firesteel.types import Usage
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+TOKEN_SECONDS = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 1.0)
+
+
+class Metrics:
+    """The metrics of one server."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._requests = Counter("firesteel_requests", "Requests answered", ["endpoint", "status"], registry=registry)
+        self._tokens = Counter("firesteel_tokens", "Tokens of finished sequences", ["kind"], registry=registry)
+        self._ttft = Histogram(
+            "firesteel_ttft_seconds", "Request to first text sent", buckets=SECONDS, registry=registry
+        )
+        self._tpot = Histogram(
+            "firesteel_tpot_seconds",
+            "Time per output token after the first",
+            buckets=TOKEN_SECONDS,
+            registry=registry,
+        )
+        self._queue = Histogram(
+            "firesteel_queue_seconds", "Added to first row computed", buckets=SECONDS, registry=registry
+        )
+        self._refused = Gauge(
+            "firesteel_refused_requests", "Requests refused because the queue was full", registry=registry
+        )
+        self._restarts = Gauge("firesteel_engine_restarts", "Times the engine process was restarted", registry=registry)
+        self._engine = Gauge("firesteel_engine", "Engine counters and states", ["what"], registry=registry)
+
+    def answered(self, endpoint: str, status: int) -> None:
+        """Count a response."""
+        self._requests.labels(endpoint, str(status)).inc()
+
+    def first_text(self, seconds: float) -> None:
+        """Record a TTFT."""
+        self._ttft.observe(seconds)
+
+    def finished(self, usage: Usage) -> None:
+        """Record what a finished sequence cost."""
+        self._tokens.labels("prompt").inc(usage.num_prompt_tokens)
+        self._tokens.labels("cached").inc(usage.num_cached_tokens)
+        self._tokens.labels("output").inc(usage.num_output_tokens)
+        self._queue.observe(usage.queue_seconds)
+        if usage.num_output_tokens > 1:
+            self._tpot.observe(time_per_output_token(0.0, usage.decode_seconds, usage.num_output_tokens))
+
+    def render(self, statistics: Statistics | None, *, num_refused: int, num_restarts: int) -> bytes:
+        """Return the exposition text, with the engine's own numbers if it answers."""
+        self._refused.set(num_refused)
+        self._restarts.set(num_restarts)
+        if statistics is not None:
+            for name in statistics.__struct_fields__:
+                self._engine.labels(name).set(getattr(statistics, name))
+        return generate_latest(self._registry)

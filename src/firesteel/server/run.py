@@ -1,0 +1,71 @@
+"""Runs the server until a signal, then lets streams end within a grace period."""
+
+import asyncio
+import socket
+
+import uvicorn
+
+from firesteel.config import EngineConfig, ServerConfig
+from firesteel.errors import ConfigError, NotReady
+from firesteel.server.app import Service, create_app
+from firesteel.server.auth import check_bind
+
+LAST_WORD_SECONDS = 1.0  # at the end of the grace period, to tell clients why their stream ends
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, which at shutdown tells the remaining clients why their stream ends instead of cutting it."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening and wait for the streams; those that outlast the grace period get an error."""
+        timer = asyncio.get_running_loop().call_later(self._service.config.grace_seconds, self._last_word)
+        try:
+            await super().shutdown(sockets)
+        finally:
+            timer.cancel()
+
+    def _last_word(self) -> None:
+        if self._service.pipeline is not None:
+            self._service.pipeline.fail_all(NotReady("the server is shutting down", retry_after=5.0))
+
+
+def serve(engine_config: EngineConfig, config: ServerConfig) -> None:
+    """Serve until SIGINT or SIGTERM. Raises ConfigError or ModelError when it cannot start."""
+    check_bind(config.host, config.api_key)
+    listening = _listen(config)
+    service = Service(engine_config, config)
+    uvicorn_config = uvicorn.Config(
+        create_app(service),
+        lifespan="on",
+        http="httptools",
+        ws="none",
+        access_log=False,
+        log_level="warning",
+        server_header=False,
+        timeout_graceful_shutdown=int(config.grace_seconds + LAST_WORD_SECONDS + 0.5),
+    )
+    server = _Server(uvicorn_config, service)
+    service.on_failure = lambda: setattr(server, "should_exit", True)
+    with listening:
+        server.run(sockets=[listening])
+    if service.failure is not None:
+        raise service.failure
+
+
+def _listen(config: ServerConfig) -> socket.socket:
+    """Bind first, so that a port in use is a clear error before any model is loaded."""
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            config.host, config.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listening = socket.socket(family, socket.SOCK_STREAM)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+        listening.listen(2048)
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {config.host}:{config.port} ({error}); try another --port") from None
+    return listening
