@@ -30,9 +30,7 @@ class Model:
 
     def __init__(self, path: Path, window: int) -> None:
         llama_cpp.llama_backend_init()
-        self.model = llama_cpp.llama_model_load_from_file(
-            str(path).encode(), llama_cpp.llama_model_default_params()
-        )
+        self.model = llama_cpp.llama_model_load_from_file(str(path).encode(), llama_cpp.llama_model_default_params())
         if not self.model:
             raise SystemExit(f"{path} cannot be loaded")
         params = llama_cpp.llama_context_default_params()
@@ -106,13 +104,9 @@ def measure(path: Path, text: str, window: int) -> dict[str, object]:
 
 def main() -> None:
     """Read the command line, measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
-    parser.add_argument(
-        "--text", type=Path, help="UTF-8 text (default: 2,800 tokens of Python written for this)"
-    )
+    parser.add_argument("--text", type=Path, help="UTF-8 text (default: 2,800 tokens of Python written for this)")
     parser.add_argument("--window", type=int, default=1024, help="tokens that are predicted together")
     arguments = parser.parse_args()
     text = arguments.text.read_text(encoding="utf-8") if arguments.text else workload.read(TEXT)

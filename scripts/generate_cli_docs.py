@@ -28,7 +28,10 @@ def render(app: typer.Typer) -> str:
 
 
 def commands(app: typer.Typer, prefix: str) -> Iterator[str]:
-    """Yield the section of each command of `app`, of its groups too."""
+    """Yield the section of `app`'s own options, of each command, and of its groups."""
+    main = app.registered_callback
+    if main is not None and main.callback is not None and signature(main.callback):
+        yield from section(prefix, main.callback, main.help if isinstance(main.help, str) else None)
     for info in app.registered_commands:
         if info.callback is not None and not info.hidden:
             command = info.name or info.callback.__name__.replace("_", "-")

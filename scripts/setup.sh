@@ -1,11 +1,12 @@
 #!/bin/bash
 # Make .venv and install Firesteel with its development tools. `make setup` calls this when pyproject.toml is newer.
-# llama.cpp is compiled from its source package, for the instruction set of this very machine: no prebuilt wheel is as fast.
+# llama.cpp is compiled from its source package for the instruction set of this very machine. The wheel is kept in
+# our own cache, under a key of processor, compiler and options: pip's cache would hand out one built elsewhere.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 python=${PYTHON:-python3}
-log=.venv/setup.log
+log=$PWD/.venv/setup.log
 remedy="On Debian or Ubuntu run scripts/system-packages.sh, then try again."
 
 fail() {
@@ -13,40 +14,55 @@ fail() {
   exit 1
 }
 
+# Run a command into the log, with a sign of life every 15 seconds; Ctrl-C ends it too.
+logged() {
+  "$@" >>"$log" 2>&1 &
+  local child=$! started=$SECONDS reported=$SECONDS step
+  trap 'kill "$child" 2>/dev/null || true' EXIT INT TERM
+  while kill -0 "$child" 2>/dev/null; do
+    sleep 1
+    if ((SECONDS - reported >= 15)); then
+      reported=$SECONDS
+      step=$(grep -oE '\[[0-9]+/[0-9]+\]' "$log" | tail -n 1 || true)
+      echo "setup: $((SECONDS - started)) s ${step:-}"
+    fi
+  done
+  if ! wait "$child"; then
+    tail -n 30 "$log" >&2
+    fail "'$*' failed; the whole log is in $log"
+  fi
+  trap - EXIT INT TERM
+}
+
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed. $remedy"
 "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "Python's venv module is missing. $remedy"
 command -v c++ >/dev/null || fail "a C++ compiler is missing. $remedy"
 
-if [[ ! -x .venv/bin/pip ]]; then
-  "$python" -m venv .venv
-fi
-
-if ! .venv/bin/python -c 'import llama_cpp' 2>/dev/null; then
-  echo "setup: compiling llama.cpp for this machine: 6 to 8 minutes on two cores the first time,"
-  echo "setup: seconds when pip still has the wheel in its cache. Log: $log"
-fi
+[[ -x .venv/bin/pip ]] || "$python" -m venv .venv
+: >"$log"
 
 # LLAVA_BUILD=OFF leaves the image models out: Firesteel is text only.
-CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}" \
-  .venv/bin/pip install --verbose --disable-pip-version-check --editable '.[dev]' >"$log" 2>&1 &
-pip=$!
-trap 'kill "$pip" 2>/dev/null || true' EXIT INT TERM
+export CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}"
+export CXXFLAGS="${CXXFLAGS:-} -include $PWD/scripts/amx_tile_config.h"
+requirement=$(grep -oE 'llama-cpp-python==[0-9.]+' pyproject.toml)
+processor=$(grep -m 1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null || uname -m)
+key=$(printf '%s\n' "$requirement" "$CMAKE_ARGS" "$processor" "$(c++ --version)" "$("$python" --version)" |
+  cat - scripts/amx_tile_config.h | sha256sum | cut -c1-16)
+wheels=${XDG_CACHE_HOME:-$HOME/.cache}/firesteel/wheels/$key
 
-started=$SECONDS
-reported=$SECONDS
-while kill -0 "$pip" 2>/dev/null; do
-  sleep 1
-  if ((SECONDS - reported >= 15)); then
-    reported=$SECONDS
-    step=$(grep -oE '\[[0-9]+/[0-9]+\]' "$log" | tail -n 1 || true)
-    echo "setup: $((SECONDS - started)) s ${step:-}"
-  fi
-done
-
-if ! wait "$pip"; then
-  tail -n 30 "$log" >&2
-  fail "pip failed; the whole log is in $log"
+if ! ls "$wheels"/llama_cpp_python-*.whl >/dev/null 2>&1; then
+  echo "setup: compiling llama.cpp for this machine, about 8 minutes on two cores; it is done once. Log: $log"
+  logged .venv/bin/pip wheel --verbose --disable-pip-version-check --no-deps --no-cache-dir \
+    --no-binary llama-cpp-python --wheel-dir "$wheels.part" "$requirement"
+  mkdir -p "$wheels"
+  mv "$wheels.part"/*.whl "$wheels"
+  rm -rf "$wheels.part"
 fi
-trap - EXIT INT TERM
+
+if [[ "$(cat .venv/.llama-wheel 2>/dev/null || true)" != "$key" ]]; then
+  logged .venv/bin/pip install --disable-pip-version-check --force-reinstall --no-deps "$wheels"/llama_cpp_python-*.whl
+  echo "$key" >.venv/.llama-wheel
+fi
+logged .venv/bin/pip install --disable-pip-version-check --editable '.[dev]'
 .venv/bin/python -c 'import llama_cpp' >>"$log" 2>&1 || fail "llama.cpp was installed but does not load; see $log"
-echo "setup: done in $((SECONDS - started)) s"
+echo "setup: done in $SECONDS s"

@@ -8,6 +8,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from itertools import count
 from typing import Protocol
 
 import msgspec
@@ -106,6 +107,7 @@ class Pipeline:
         self._engine = engine
         self._tokenizer = tokenizer
         self._accept_any_model = accept_any_model
+        self._work_numbers = count()  # clients may send the same request id twice
 
     @asynccontextmanager
     async def call(self, kind: str, body: bytes, request_id: str) -> AsyncIterator[Call]:
@@ -171,7 +173,7 @@ class Pipeline:
         works = []
         is_cut = False
         for index, prompt in enumerate(rendered):
-            room = self._room_for(prompt.tokens)
+            room = self._room_for(prompt.tokens, "messages" if request.kind == "chat" else "prompt")
             max_tokens = min(request.max_tokens or room, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
             works += [self._work(request, index * request.n + n, prompt, max_tokens) for n in range(request.n)]
@@ -179,13 +181,13 @@ class Pipeline:
             request = msgspec.structs.replace(request, noted=(*request.noted, "max_tokens"))
         return request, works
 
-    def _room_for(self, tokens: list[int]) -> int:
+    def _room_for(self, tokens: list[int], param: str) -> int:
         room = self.context_tokens - len(tokens)
         if room < 1:
             raise ContextTooLong(
                 f"the prompt has {len(tokens)} tokens and the context {self.context_tokens}; shorten the "
                 "prompt or serve with a larger --context",
-                param="messages",
+                param=param,
             )
         return room
 
@@ -194,7 +196,7 @@ class Pipeline:
         if n and sampling.seed is not None:
             sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
         return Work(
-            id=f"{request.id}/{choice}",
+            id=f"{request.id}/{next(self._work_numbers)}",
             tokens=prompt.tokens,
             sampling=sampling,
             max_tokens=max_tokens,

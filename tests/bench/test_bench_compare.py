@@ -24,7 +24,7 @@ def test_servers_are_asked_in_turns_with_the_same_request(monkeypatch: pytest.Mo
         return answer(text=str(port))
 
     monkeypatch.setattr(client, "ask", ask)
-    ours, theirs = compare.alternate([OURS, THEIRS], workload.load("decode"), pairs=4)
+    ours, theirs = compare.alternate([OURS, THEIRS], "m", workload.load("decode"), pairs=4)
     assert [port for port, _ in asked] == [
         1,
         2,
@@ -49,7 +49,7 @@ def test_rates() -> None:
 
 @pytest.mark.parametrize("kind", ["decode", "prefill"])
 def test_workloads_ship_with_the_package(kind: str) -> None:
-    body = workload.load(kind).body(7)
+    body = workload.load(kind).body("m", 7)
     assert body["prompt"].startswith("7# is the run\n")
     assert body["temperature"] == 0
 
@@ -61,7 +61,7 @@ def test_number_of_tokens_goes_where_the_kind_needs_it() -> None:
     )
     assert decode.max_tokens == 2048
     assert prefill.prompt_tokens == 2048
-    assert len(prefill.body(1)["prompt"]) > 3 * 2048
+    assert len(prefill.body("m", 1)["prompt"]) > 3 * 2048
 
 
 def test_details_tell_whether_both_said_the_same() -> None:

@@ -51,6 +51,18 @@ def test_page_shows_names_values_and_defaults() -> None:
         assert line in page.splitlines()
 
 
+def test_options_of_the_whole_program_come_first() -> None:
+    app = typer.Typer()
+    app.command()(paint)
+
+    @app.callback()
+    def everything(loud: Annotated[bool, typer.Option("--loud", help="Say more.")] = False) -> None:
+        """Do all sorts of things."""
+
+    page = rendered(app)
+    assert page.index("## `firesteel`\n\nDo all sorts") < page.index("| `--loud` |") < page.index("paint WALL")
+
+
 def test_hidden_commands_stay_hidden() -> None:
     app = typer.Typer()
     app.command(hidden=True)(paint)

@@ -118,12 +118,12 @@ def measure(options: Options, path: Path, num_threads: int, work: Workload) -> M
             ports.append(servers.free_port())
             stack.enter_context(servers.running(peer.command(str(path), ports[1], num_threads), ports[1]))
         steps, native = server.engine_seconds()
-        ours, theirs = alternate(ports, work, options.pairs)
+        ours, theirs = alternate(ports, path.name, work, options.pairs)
         steps_after, native_after = server.engine_seconds()
         return Measured(ours, theirs, 1 - (native_after - native) / (steps_after - steps))
 
 
-def alternate(ports: list[int], work: Workload, pairs: int) -> tuple[list[Answer], list[Answer]]:
+def alternate(ports: list[int], model: str, work: Workload, pairs: int) -> tuple[list[Answer], list[Answer]]:
     """Ask all servers the same `pairs` requests and return the answers of the first and of the second.
 
     Every other pair begins with the second server, so that a machine that speeds up or slows down meanwhile
@@ -131,11 +131,11 @@ def alternate(ports: list[int], work: Workload, pairs: int) -> tuple[list[Answer
     """
     answers: tuple[list[Answer], list[Answer]] = ([], [])
     for port in ports:
-        client.ask(port, PATH, work.body(0) | {"max_tokens": 4})
+        client.ask(port, PATH, work.body(model, 0) | {"max_tokens": 4})
     for number in range(1, pairs + 1):
         order = list(enumerate(ports))
         for index, port in order if number % 2 else reversed(order):
-            answers[index].append(client.ask(port, PATH, work.body(number)))
+            answers[index].append(client.ask(port, PATH, work.body(model, number)))
     return answers
 
 

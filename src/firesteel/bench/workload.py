@@ -17,13 +17,14 @@ class Workload(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     prompt_tokens: int
     max_tokens: int
 
-    def body(self, run: int) -> dict[str, Any]:
-        """Return the request of run number `run`.
+    def body(self, model: str, run: int) -> dict[str, Any]:
+        """Return the request of run number `run` to the model that is served as `model`.
 
         The number stands first, so that no two runs share a prefix that a cache could serve.
         """
         text = read(self.text_file)[: int(self.prompt_tokens * self.characters_per_token)]
-        return {"prompt": f"{run}# is the run\n{text}", "max_tokens": self.max_tokens, "temperature": 0}
+        prompt = f"{run}# is the run\n{text}"
+        return {"model": model, "prompt": prompt, "max_tokens": self.max_tokens, "temperature": 0}
 
 
 def read(name: str) -> str:

@@ -21,12 +21,13 @@ from firesteel.config import EngineConfig
 from firesteel.errors import RequestError
 from firesteel.types import Delta, FillPrompt, Finish, Sampling
 
+PlaceArgument = Annotated[
+    str, typer.Argument(metavar="FILE:LINE[:COL]", help="The cursor, counted from 1; without COL, the line's end.")
+]
+
 
 def complete(
-    place: Annotated[
-        str,
-        typer.Argument(metavar="FILE:LINE[:COL]", help="The cursor, counted from 1; without COL, the line's end."),
-    ],
+    place: PlaceArgument,
     model: ModelOption = DEFAULT_MODEL,
     backend: BackendOption = "auto",
     script: ScriptOption = None,
@@ -41,35 +42,40 @@ def complete(
     path, line, column = parse_place(place)
     prompt = split_at(read_text(path), line, column)
     config = EngineConfig(
-        backend=backend,
-        script=script,
-        model=model,
-        quantize=quantize,
-        num_threads=threads,
-        context_tokens=context,
+        backend=backend, script=script, model=model, quantize=quantize, num_threads=threads, context_tokens=context
     )
+    text, finish = fill(config, prompt, Sampling(temperature=temperature), max_tokens, quiet=json)
+    if json:
+        column = column or len(prompt.prefix.rsplit("\n", 1)[-1]) + 1
+        print_json({"file": str(path), "line": line, "column": column, "insertion": text, **figures(finish)})
+
+
+def fill(
+    config: EngineConfig, prompt: FillPrompt, sampling: Sampling, max_tokens: int, *, quiet: bool
+) -> tuple[str, Finish]:
+    """Stream the insertion to stdout unless `quiet`; return it whole, and how it ended."""
     from firesteel.cli.local import generate, open_engine
 
     text = ""
     with open_engine(config) as worker:
-        for event in generate(worker, prompt, Sampling(temperature=temperature), max_tokens):
+        for event in generate(worker, prompt, sampling, max_tokens):
             if isinstance(event, Delta):
                 text += event.text
-                if not json:
+                if not quiet:
                     sys.stdout.write(event.text)
                     sys.stdout.flush()
-            elif isinstance(event, Finish) and json:
-                usage = event.usage
-                document = {
-                    "file": str(path),
-                    "line": line,
-                    "column": column or len(prompt.prefix.rsplit("\n", 1)[-1]) + 1,
-                    "insertion": text,
-                    "finish_reason": event.reason,
-                    "output_tokens": usage.num_output_tokens,
-                    "ttft_seconds": usage.queue_seconds + usage.prefill_seconds,
-                }
-                print_json(document)
+    assert isinstance(event, Finish)
+    return text, event
+
+
+def figures(finish: Finish) -> dict[str, object]:
+    """Return what `--json` says beside the insertion; times in seconds."""
+    usage = finish.usage
+    return {
+        "finish_reason": finish.reason,
+        "output_tokens": usage.num_output_tokens,
+        "ttft_seconds": usage.queue_seconds + usage.prefill_seconds,
+    }
 
 
 def parse_place(place: str) -> tuple[Path, int, int | None]:

@@ -23,6 +23,7 @@ from firesteel.types import Event
 # Seconds after which a thread that wants the interpreter lock gets it from one that never sleeps.
 # Only the scripted backend steps that fast; it bounds how long its events wait for company.
 SWITCH_SECONDS = 0.001
+CRASHED = 70  # exit status after a bug; the server tells the clients and starts a new process
 
 
 class Outbox:
@@ -66,7 +67,7 @@ def serve(connection: socket.socket, config: EngineConfig) -> None:
     except FiresteelError as error:
         outbox.send(messages.Broken(error.message))
         return
-    worker = EngineWorker(backend, config)
+    worker = EngineWorker(backend, config, on_crash=lambda: os._exit(CRASHED))
     worker.start()
     threading.Thread(target=outbox.run, name="sender", daemon=True).start()
     capabilities = backend.capabilities

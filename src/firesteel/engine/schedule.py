@@ -25,8 +25,7 @@ class Scheduler:
         self._backend = backend
         self._capabilities = backend.capabilities
         self._max_gap_seconds = config.max_gap_seconds
-        self._max_live = min(config.max_live or 16, self._capabilities.max_sequences)
-        self._free_slots = list(range(self._max_live))
+        self._free_slots = list(range(self._capabilities.max_sequences))
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # oldest first
         self.cells = Cells(self._capabilities.num_cells)

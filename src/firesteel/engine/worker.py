@@ -1,6 +1,7 @@
 """The engine's thread: it owns the backend; everyone else posts commands and is handed events."""
 
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable
 
@@ -18,8 +19,11 @@ class EngineWorker:
     Events are delivered on the engine's thread, so `deliver` must be quick and must not block.
     """
 
-    def __init__(self, backend: Backend, config: EngineConfig) -> None:
+    def __init__(
+        self, backend: Backend, config: EngineConfig, on_crash: Callable[[], None] = lambda: None
+    ) -> None:
         self.backend = backend
+        self._on_crash = on_crash  # called on the engine's thread when a bug ends it
         self._engine = Engine(backend, config, self._dispatch, is_cancelled=self._is_cancelling)
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
@@ -59,6 +63,15 @@ class EngineWorker:
         self._wake.set()
 
     def _run(self) -> None:
+        try:
+            self._loop()
+        except Exception:
+            traceback.print_exc()
+            self._on_crash()
+            for id, deliver in self._delivers.items():
+                deliver(Failure(id, "engine_failure", "the engine stopped on an internal error; see its log"))
+
+    def _loop(self) -> None:
         engine, inbox = self._engine, self._inbox
         while not self._closing:
             while inbox:

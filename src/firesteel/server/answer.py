@@ -64,19 +64,23 @@ class Answer:
         self._metrics.answered(self._kind, status)
 
     async def _read_body(self) -> bytes:
+        self._check_size(int(self._request.headers.get("content-length", 0)))
         parts, size = [], 0
         try:
             async with asyncio.timeout(BODY_SECONDS):
                 async for part in self._request.stream():
                     parts.append(part)
                     size += len(part)
-                    if size > self._max_body_bytes:
-                        raise BodyTooLarge(f"the body exceeds {self._max_body_bytes} bytes; send less")
+                    self._check_size(size)
         except TimeoutError:
             raise RequestError(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
         except ClientDisconnect:
             raise ClientGone from None
         return b"".join(parts)
+
+    def _check_size(self, num_bytes: int) -> None:
+        if num_bytes > self._max_body_bytes:
+            raise BodyTooLarge(f"the body exceeds {self._max_body_bytes} bytes; send less")
 
     async def _until_gone(self, answering: Coroutine[None, None, None], receive: Receive) -> None:
         """Run `answering` unless the client leaves first."""
@@ -121,8 +125,7 @@ class Answer:
             for choice, event in (events := await call.take(PROGRESS_SECONDS)):
                 collector.event(choice, event)
             self._observe(events)
-        await self._begin(b"application/json")
-        await self._write(collector.body(), last=True)
+        await self._send_whole(collector.body())
 
     def _observe(self, events: Iterable[Addressed]) -> None:
         for _, event in events:
@@ -131,6 +134,10 @@ class Answer:
             elif isinstance(event, Delta) and event.text and not self._has_text:
                 self._has_text = True
                 self._metrics.first_text(time.perf_counter() - self._received_at)
+
+    async def _send_whole(self, body: bytes, status: int = 200, extra: Headers | None = None) -> None:
+        await self._begin(b"application/json", status, [(b"content-length", b"%d" % len(body)), *(extra or [])])
+        await self._write(body, last=True)
 
     async def _begin(self, content_type: bytes, status: int = 200, extra: Headers | None = None) -> None:
         self._has_begun = True
@@ -163,8 +170,7 @@ class Answer:
         extra = []
         if isinstance(error, Overloaded):
             extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
-        await self._begin(b"application/json", error.status, extra)
-        await self._write(body, last=True)
+        await self._send_whole(body, error.status, extra)
 
 
 async def _disconnected(receive: Receive) -> None:

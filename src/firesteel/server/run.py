@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 
 import uvicorn
 
@@ -64,8 +65,20 @@ def _listen(config: ServerConfig) -> socket.socket:
         )[0]
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _drop_vanished(listening, config.idle_write_seconds)
         listening.bind(address)
         listening.listen(2048)
     except OSError as error:
         raise ConfigError(f"cannot listen on {config.host}:{config.port} ({error}); try another --port") from None
     return listening
+
+
+def _drop_vanished(listening: socket.socket, seconds: float) -> None:
+    """Let the kernel close connections whose peer takes or acknowledges nothing; accepted sockets inherit this.
+
+    Otherwise closing the transport of a client that never reads would wait for its reading, without end.
+    """
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, max(1, round(seconds)))
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, round(1000 * seconds))
