@@ -48,7 +48,12 @@ requirement=$(grep -oE 'llama-cpp-python==[0-9.]+' pyproject.toml)
 processor=$(grep -m 1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null || uname -m)
 key=$(printf '%s\n' "$requirement" "$CMAKE_ARGS" "$processor" "$(c++ --version)" "$("$python" --version)" |
   cat - scripts/amx_tile_config.h | sha256sum | cut -c1-16)
-wheels=${XDG_CACHE_HOME:-$HOME/.cache}/firesteel/wheels/$key
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/firesteel
+wheels=$cache/wheels/$key
+
+mkdir -p "$cache"
+exec 9>"$cache/setup.lock"
+flock 9  # two at once would compile twice
 
 if ! ls "$wheels"/llama_cpp_python-*.whl >/dev/null 2>&1; then
   echo "setup: compiling llama.cpp for this machine, about 8 minutes on two cores; it is done once. Log: $log"

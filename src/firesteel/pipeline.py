@@ -48,6 +48,7 @@ class Call:
     def __init__(self, engine: EngineClient, request: Request, rendered: list[Rendered]) -> None:
         self.request = request
         self.forced_text = rendered[0].forced_text
+        self.num_prompt_tokens = len(rendered[0].tokens)  # of the first prompt, which is computed first
         self.created = int(time.time())
         self._engine = engine
         self._mailbox = Mailbox()

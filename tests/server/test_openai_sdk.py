@@ -20,6 +20,11 @@ WEATHER: Any = {
 HELLO = "Hello. What shall we write? 🦊 ok"
 
 
+def only_call(message: Any) -> Any:
+    (call,) = message.tool_calls
+    return call
+
+
 def plain(call: Any) -> dict[str, Any]:
     function = {"name": call.function.name, "arguments": call.function.arguments}
     return {"id": call.id, "type": "function", "function": function}
@@ -69,7 +74,7 @@ def test_completion_and_its_stream(client: openai.OpenAI) -> None:
 
 
 def test_fill_in_the_middle(client: openai.OpenAI) -> None:
-    hole = {"prompt": "def add(a, b):\n    return ", "suffix": "\n\nprint(add(1, 2))\n"}
+    hole: Any = {"prompt": "def add(a, b):\n    return ", "suffix": "\n\nprint(add(1, 2))\n"}
     whole = client.completions.create(model="scripted", temperature=0, **hole)
     assert whole.choices[0].text.strip()
     assert whole.choices[0].finish_reason == "stop"
@@ -131,7 +136,7 @@ def test_required_tool_is_called(client: openai.OpenAI) -> None:
     answer = client.chat.completions.create(
         model="scripted", messages=user("go on"), tools=[WEATHER], tool_choice="required"
     )
-    (call,) = answer.choices[0].message.tool_calls or ()
+    call = only_call(answer.choices[0].message)
     assert answer.choices[0].finish_reason == "tool_calls"
     assert call.type == "function"
     assert call.function.name == "get_weather"
@@ -142,7 +147,7 @@ def test_streamed_tool_call_and_its_result(client: openai.OpenAI) -> None:
     question = user("What is the weather in Paris?")
     with client.chat.completions.stream(model="scripted", messages=question, tools=[WEATHER]) as stream:
         message = stream.get_final_completion().choices[0].message
-    (call,) = message.tool_calls or ()
+    call = only_call(message)
     assert json.loads(call.function.arguments)["city"]
     result = {"role": "tool", "tool_call_id": call.id, "content": "It is raining hard."}
     called = {"role": "assistant", "tool_calls": [plain(call)]}

@@ -4,7 +4,7 @@ import time
 
 from tests.server.live import Live, Wire, chat_body, comments_of, is_done, unchunked
 
-SILENCE_SECONDS = 1.5  # one second, and what a busy machine adds
+SILENCE_SECONDS = 2.0  # one second, and what a busy machine adds
 
 
 def longest_silence(wire: Wire) -> tuple[float, bytes]:
@@ -19,14 +19,15 @@ def longest_silence(wire: Wire) -> tuple[float, bytes]:
 
 def test_a_long_prefill_reports_its_progress(server: Live) -> None:
     with Wire(server.port) as wire:
-        wire.post(chat_body("read slowly " + "word " * 1_000, stream=True, max_tokens=1))
+        wire.post(chat_body("read slowly " + "word " * 150, stream=True, max_tokens=1))
         silence, received = longest_silence(wire)
     _, stream = unchunked(received)
     counts = [tuple(map(int, comment.removeprefix("prefill ").split("/"))) for comment in comments_of(stream)]
     assert counts == sorted(counts)
+    assert len({total for _, total in counts}) == 1
     assert any(0 < done < total for done, total in counts)
     assert is_done(stream)
-    assert silence < 512 * 0.004 + SILENCE_SECONDS
+    assert silence < SILENCE_SECONDS
 
 
 def test_a_silent_model_does_not_make_a_silent_stream(server: Live) -> None:

@@ -5,7 +5,7 @@ from importlib import resources
 from typing import Any
 
 from firesteel import machine
-from firesteel.bench import servers, workload
+from firesteel.bench import servers, stages, workload
 from firesteel.bench.client import Answer, Connection, exchange_all
 from firesteel.bench.report import Report, percentile
 from firesteel.bench.roofline import Ceiling
@@ -36,6 +36,7 @@ def measure(server: Server, runs: int, tokens: int) -> Report:
     connection.ask(PATH, body("one token a step", 256))
     singles, client, processes = one_stream(server, connection, body("one token a step", tokens), runs)
     sixteens, _, _ = one_stream(server, connection, body("sixteen tokens a step", tokens), runs)
+    sampled, _, _ = one_stream(server, connection, body("sampled", tokens, temperature=0.8), runs)
     firsts = [connection.ask(PATH, body(f"question {n}", 1)).first for n in range(NUM_TTFT_REQUESTS)]
     connection.close()
     many = many_streams(server.port, runs)
@@ -53,16 +54,19 @@ def measure(server: Server, runs: int, tokens: int) -> Report:
         details={
             "load_average_before": load,
             "one_stream_16_tokens_a_step": sixteens,
+            "one_stream_sampled": sampled,
             f"{NUM_STREAMS}_streams_sum": many,
             "ttft_ms": {f"p{p}": percentile(firsts, p) * 1e3 for p in (50, 99)},
             "cpu_microseconds_per_token": processes | {"client": client * 1e6},
+            "cpu_microseconds_by_stage": stages.measure(tokens),
         },
     )
 
 
-def body(text: str, max_tokens: int) -> dict[str, Any]:
+def body(text: str, max_tokens: int, *, temperature: float = 0.0) -> dict[str, Any]:
     """Return a chat request."""
-    return {"model": MODEL, "messages": [{"role": "user", "content": text}], "max_tokens": max_tokens}
+    messages = [{"role": "user", "content": text}]
+    return {"model": MODEL, "messages": messages, "max_tokens": max_tokens, "temperature": temperature}
 
 
 def one_stream(

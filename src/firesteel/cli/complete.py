@@ -86,7 +86,7 @@ def parse_place(place: str) -> tuple[Path, int, int | None]:
         if len(parts) > num_numbers and all(number.isascii() and number.isdigit() for number in numbers):
             line, column = [*map(int, numbers), None][:2]
             path = ":".join(parts[:-num_numbers])
-            if line and column != 0:
+            if path and line and column != 0:
                 return Path(path), line, column
     raise RequestError(f"{place!r} is not FILE:LINE[:COL], with numbers from 1, as in app.py:12:5", param="place")
 

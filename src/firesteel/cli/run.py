@@ -1,5 +1,6 @@
 """`firesteel run`: stream an answer to one prompt."""
 
+import os
 import sys
 from typing import Annotated
 
@@ -63,8 +64,12 @@ def run(
 
 def read_prompt(prompt: str | None) -> str:
     """Return the prompt: the argument, what is piped in, or both. Raises RequestError when there is neither."""
-    piped = "" if sys.stdin.isatty() else sys.stdin.read()
-    text = "\n\n".join(part for part in (prompt, piped.strip()) if part)
+    piped = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
+    parts = (os.fsencode(prompt or ""), piped.strip())
+    try:
+        text = b"\n\n".join(filter(None, parts)).decode()
+    except UnicodeDecodeError as error:
+        raise RequestError(f"the prompt is not UTF-8: {error}", param="prompt") from None
     if not text:
         raise RequestError('there is no prompt; say what to write: firesteel run "..."', param="prompt")
     return text

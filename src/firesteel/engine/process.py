@@ -36,13 +36,13 @@ class EngineProcess:
         self._writer: asyncio.StreamWriter | None = None
         self._supervisor: asyncio.Task[None] | None = None
         self._loaded: asyncio.Future[messages.Ready] | None = None
-        self._closing = False
         self.ready: messages.Ready | None = None  # None while loading
         self.num_restarts = 0
 
     async def start(self) -> None:
         """Begin to start the child; `wait_ready` tells when it has loaded its model."""
         self._loaded = asyncio.get_running_loop().create_future()
+        self._loaded.add_done_callback(lambda loaded: loaded.cancelled() or loaded.exception())  # none need wait
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def wait_ready(self) -> messages.Ready:
@@ -87,10 +87,8 @@ class EngineProcess:
 
     async def close(self) -> None:
         """End the child and everything that it runs."""
-        self._closing = True
-        if self._process:
-            self._process.terminate()
         if self._supervisor:
+            self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
         if self._loaded and not self._loaded.done():
             self._loaded.cancel()
@@ -101,10 +99,10 @@ class EngineProcess:
 
     async def _supervise(self) -> None:
         delay = FIRST_RETRY_SECONDS
-        while not self._closing:
+        while True:
             started = time.monotonic()
             await self._run_once()
-            if self._closing or self._has_failed_to_load():
+            if self._has_failed_to_load():
                 return
             self.num_restarts += 1
             lived_long = time.monotonic() - started > STABLE_SECONDS
@@ -116,13 +114,13 @@ class EngineProcess:
 
     async def _run_once(self) -> None:
         """Run one child from birth to death."""
-        reader = await self._spawn()
         try:
+            reader = await self._spawn()
             while True:
                 header = await reader.readexactly(messages.HEADER.size)
                 body = await reader.readexactly(messages.HEADER.unpack(header)[0])
                 self._receive(messages.report_decoder.decode(body))
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, OSError):  # OSError: the child broke off, or could not be started
             pass
         finally:
             self._bury()
@@ -145,7 +143,9 @@ class EngineProcess:
             if self._loaded and not self._loaded.done():
                 self._loaded.set_result(report)
         elif isinstance(report, messages.Snapshot):
-            self._asking.pop(0).set_result(report.statistics)
+            answer = self._asking.pop(0)
+            if not answer.done():
+                answer.set_result(report.statistics)
         elif self._loaded and not self._loaded.done():
             self._loaded.set_exception(ModelError(report.message))
 
@@ -161,15 +161,22 @@ class EngineProcess:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
-        assert self._process is not None
-        self._process.kill()
-        status = self._process.wait()
+        status = self._reap()
         if self._loaded and not self._loaded.done():
             self._loaded.set_exception(ModelError(f"the engine process ended while loading (status {status})"))
         for answer in self._asking:
-            answer.set_exception(ConnectionError())
+            if not answer.done():
+                answer.set_exception(ConnectionError())
         self._asking.clear()
         message = f"the engine process ended (status {status}) and is being restarted; send the request again"
         for id, deliver in list(self._delivers.items()):
             deliver(Failure(id, "engine_crashed", message))
         self._delivers.clear()
+
+    def _reap(self) -> int | None:
+        """Return the dead child's exit status; None when it could not even be started."""
+        process, self._process = self._process, None
+        if process is None:
+            return None
+        process.kill()
+        return process.wait()

@@ -1,19 +1,24 @@
 """Choosing the next token from logits, cheap at a vocabulary of 152k.
 
 Order: bias and penalties, temperature, min-p, top-k, top-p, draw. Tokens so unlikely that all of them
-together weigh less than 1e-7 are cut by one comparison first, so nothing is ever sorted at full width.
+together weigh less than 1e-7 are cut by one comparison first; only what top-p may keep is ever sorted.
 """
 
 import math
 import os
 
 import numpy as np
+import numpy.typing as npt
 
 from firesteel.backend.base import Logits, Want
 from firesteel.types import Sampling, TokenLogprob
 
+Tokens = npt.NDArray[np.intp]
+Weights = npt.NDArray[np.float32]
+
 # e^-32 times a vocabulary of 256k is 3e-9 of the best token's weight: below what float32 logits resolve.
 CUT = 32.0
+HEAD = math.exp(-8.0)  # the nucleus hardly ever reaches below this weight; sorting stops here if it can
 _MASK = (1 << 64) - 1
 
 
@@ -61,31 +66,38 @@ class Sampler:
 
 
 def draw(logits: Logits, sampling: Sampling, random: float) -> int:
-    """Return the token at quantile `random` of the filtered distribution, most likely token first."""
-    tokens, weights = candidates(logits, sampling)
-    cumulative = np.cumsum(weights)
-    total = cumulative[-1]
+    """Return the token at quantile `random` of the distribution that the filters leave."""
+    tokens, weights = survivors(logits, sampling)
     if sampling.top_p < 1.0:
-        last = int(np.searchsorted(cumulative, sampling.top_p * total))
-        total = cumulative[min(last, len(cumulative) - 1)]
-    index = int(np.searchsorted(cumulative, random * total, side="right"))
+        tokens, weights = nucleus(tokens, weights, sampling.top_p)
+    cumulative = weights.cumsum(dtype=np.float64)
+    index = int(cumulative.searchsorted(random * cumulative[-1], side="right"))
     return int(tokens[min(index, len(tokens) - 1)])
 
 
-def candidates(
-    logits: Logits, sampling: Sampling
-) -> tuple[np.ndarray[tuple[int], np.dtype[np.int64]], np.ndarray[tuple[int], np.dtype[np.float64]]]:
-    """Return the tokens that survive the cut, min-p and top-k, most likely first, and their weights."""
+def survivors(logits: Logits, sampling: Sampling) -> tuple[Tokens, Weights]:
+    """Return the tokens that the cut, min-p and top-k leave, by id, and their weights (the best has 1)."""
     best = float(logits.max())
     depth = min(CUT, -math.log(sampling.min_p)) if sampling.min_p > 0 else CUT
-    tokens = np.flatnonzero(logits >= np.float32(best - depth * sampling.temperature))
-    scores = (logits[tokens].astype(np.float64) - best) / sampling.temperature
+    tokens = (logits >= best - depth * sampling.temperature).nonzero()[0]
+    weights = np.exp((logits[tokens] - best) * (1 / sampling.temperature))
     if 0 < sampling.top_k < len(tokens):
-        kept = np.argpartition(scores, len(scores) - sampling.top_k)[-sampling.top_k :]
+        kept = weights.argpartition(len(weights) - sampling.top_k)[-sampling.top_k :]
         kept.sort()
-        tokens, scores = tokens[kept], scores[kept]
-    order = np.argsort(-scores, kind="stable")
-    return tokens[order], np.exp(scores[order])
+        tokens, weights = tokens[kept], weights[kept]
+    return tokens, weights
+
+
+def nucleus(tokens: Tokens, weights: Weights, top_p: float) -> tuple[Tokens, Weights]:
+    """Return the fewest likeliest tokens that together hold `top_p` of the weight; only those are sorted."""
+    wanted = top_p * float(weights.sum(dtype=np.float64))
+    head = (weights >= HEAD).nonzero()[0]
+    if weights[head].sum(dtype=np.float64) < wanted:
+        head = np.arange(len(weights))
+    head = head[(-weights[head]).argsort(kind="stable")]
+    last = int(weights[head].cumsum(dtype=np.float64).searchsorted(wanted))
+    kept = head[: last + 1]
+    return tokens[kept], weights[kept]
 
 
 def logprob_of(token: int, logits: Logits, num_top: int) -> TokenLogprob:

@@ -19,9 +19,7 @@ class EngineWorker:
     Events are delivered on the engine's thread, so `deliver` must be quick and must not block.
     """
 
-    def __init__(
-        self, backend: Backend, config: EngineConfig, on_crash: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, backend: Backend, config: EngineConfig, on_crash: Callable[[], None] = lambda: None) -> None:
         self.backend = backend
         self._on_crash = on_crash  # called on the engine's thread when a bug ends it
         self._engine = Engine(backend, config, self._dispatch, is_cancelled=self._is_cancelling)

@@ -106,7 +106,7 @@ class Answer:
     async def _stream(self, call: Call) -> None:
         """Send SSE. The status waits for the engine's first word, so that an early failure is a real status."""
         stream = self._pipeline.stream_of(call)
-        progress = Progress(self._id, 0, 0)
+        progress = Progress(self._id, 0, call.num_prompt_tokens)
         while not call.is_complete:
             events = await call.take(PROGRESS_SECONDS)
             if not self._has_begun:

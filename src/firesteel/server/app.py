@@ -36,7 +36,7 @@ class Service:
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
         self.pipeline: Pipeline | None = None
-        self.failure: FiresteelError | None = None  # why the model could not be loaded
+        self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self._engine_config = engine_config
         self._started = int(time.time())
@@ -47,7 +47,7 @@ class Service:
         try:
             tokenizer = await asyncio.to_thread(open_tokenizer, self._engine_config)
             ready = await self.engine.wait_ready()
-        except FiresteelError as error:
+        except Exception as error:  # a bug too must end the server, which would else be loading forever
             self.failure = error
             self.on_failure()
             return
@@ -163,6 +163,7 @@ def create_app(service: Service) -> Starlette:
             yield
         finally:
             loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
             await service.engine.close()
 
     app = Starlette(

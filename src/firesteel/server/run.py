@@ -1,8 +1,10 @@
 """Runs the server until a signal, then lets streams end within a grace period."""
 
 import asyncio
+import signal
 import socket
 import sys
+from types import FrameType
 
 import uvicorn
 
@@ -20,6 +22,11 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end; a second Ctrl-C does not wait. uvicorn's own would raise the signal again at the end."""
+        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening and wait for the streams; those that outlast the grace period get an error."""

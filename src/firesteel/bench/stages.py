@@ -1,0 +1,87 @@
+"""What each stage of the pipeline costs a token, measured alone and in this process, without sockets."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from firesteel.backend.base import Backend
+from firesteel.backend.scripted import ScriptedBackend
+from firesteel.clock import SystemClock
+from firesteel.config import EngineConfig
+from firesteel.engine import messages
+from firesteel.engine.loop import Engine
+from firesteel.request.openai_chat import parse
+from firesteel.request.render import tokens_of
+from firesteel.stream.mailbox import Mailbox
+from firesteel.stream.openai import stream_of
+from firesteel.types import Delta, Event, Finish, Request, Sampling, Work
+
+BODY = b'{"model": "scripted", "messages": [{"role": "user", "content": "write"}], "stream": true}'
+Result = TypeVar("Result")
+
+NUM_TOGETHER = 32  # deltas that usually share a frame when steps are this fast
+
+
+def measure(num_tokens: int) -> dict[str, float]:
+    """Return processor microseconds a token by stage; `request` is a whole request's, once."""
+    config = EngineConfig(backend="scripted")
+    backend = ScriptedBackend(None, config, SystemClock())
+    request, request_seconds = timed(lambda: parse(BODY, request_id="stages", defaults=Sampling(temperature=0)))
+    rendered, render_seconds = timed(lambda: tokens_of(request.prompts[0], backend.tokenizer))
+    work = Work(id="stages", tokens=rendered.tokens, sampling=request.sampling, max_tokens=num_tokens)
+    steps(backend, config, work)  # the endless text is made once; later runs find it
+    events, engine_seconds = timed(lambda: steps(backend, config, work))
+    frames, send_seconds = timed(lambda: framed(events))
+    received, receive_seconds = timed(lambda: [messages.report_decoder.decode(frame[4:]) for frame in frames])
+    batches = [report.events for report in received if isinstance(report, messages.Events)]
+    taken, mailbox_seconds = timed(lambda: asyncio.run(through_mailbox(batches)))
+    _, stream_seconds = timed(lambda: encoded(request, backend, taken))
+    seconds = {
+        "engine": engine_seconds,
+        "send": send_seconds,
+        "receive": receive_seconds,
+        "mailbox": mailbox_seconds,
+        "stream": stream_seconds,
+    }
+    costs = {stage: value / num_tokens * 1e6 for stage, value in seconds.items()}
+    return costs | {"request": (request_seconds + render_seconds) * 1e6}
+
+
+def timed(work: Callable[[], Result]) -> tuple[Result, float]:
+    """Return what `work` returns, and its processor seconds."""
+    started = time.process_time()
+    return work(), time.process_time() - started
+
+
+def steps(backend: Backend, config: EngineConfig, work: Work) -> list[Event]:
+    """Run one sequence to its end."""
+    events: list[Event] = []
+    engine = Engine(backend, config, events.append)
+    engine.add(work)
+    while engine.step():
+        pass
+    return events
+
+
+def framed(events: list[Event]) -> list[bytes]:
+    """Coalesce and encode as the engine process does."""
+    batches = (events[i : i + NUM_TOGETHER] for i in range(0, len(events), NUM_TOGETHER))
+    return [messages.frame(messages.Events(messages.coalesce(batch))) for batch in batches]
+
+
+async def through_mailbox(batches: list[list[Event]]) -> list[Event]:
+    """Put and take as the server does."""
+    mailbox = Mailbox()
+    taken: list[Event] = []
+    for batch in batches:
+        for event in batch:
+            mailbox.put(0, event)
+        taken += [event for _, event in await mailbox.take(1.0)]
+    return taken
+
+
+def encoded(request: Request, backend: Backend, events: list[Event]) -> int:
+    """Encode as SSE; return the bytes."""
+    stream = stream_of(request, created=0, model="scripted", tokenizer=backend.tokenizer)
+    return sum(len(stream.event(0, event)) for event in events if isinstance(event, Delta | Finish))

@@ -1,0 +1,151 @@
+"""The engine's thread, with real time and a scripted backend."""
+
+import json
+import queue
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from firesteel.backend.base import Output
+from firesteel.backend.scripted import ScriptedBackend, parse_script
+from firesteel.clock import SystemClock
+from firesteel.config import EngineConfig
+from firesteel.engine.loop import Statistics
+from firesteel.engine.worker import EngineWorker
+from firesteel.types import Delta, Event, Failure, Finish, Sampling, Work
+from tests.engine.helpers import chat, text_of
+
+SCRIPT = {
+    "rules": [
+        {"match": "slow", "step_ms": 5},
+        {"match": "stall", "stall_at": 2, "stall_ms": 60_000},
+        {"match": "read", "prefill_ms_per_row": 1_000},
+        {"match": "", "say": "fine"},
+    ]
+}
+PATIENCE_SECONDS = 10.0
+
+Inbox = queue.SimpleQueue[Event]
+
+
+@pytest.fixture
+def worker() -> Iterator[EngineWorker]:
+    config = EngineConfig(backend="scripted", chunk_tokens=32)
+    worker = EngineWorker(ScriptedBackend(parse_script(json.dumps(SCRIPT)), config, SystemClock()), config)
+    before = set(threading.enumerate())
+    worker.start()
+    yield worker
+    worker.close()
+    assert set(threading.enumerate()) <= before
+
+
+def add(worker: EngineWorker, id: str, text: str, max_tokens: int = 100_000) -> Inbox:
+    inbox: Inbox = queue.SimpleQueue()
+    tokens = worker.backend.tokenizer.encode(chat(text), special=True)
+    worker.add(Work(id=id, tokens=tokens, sampling=Sampling(temperature=0), max_tokens=max_tokens), inbox.put)
+    return inbox
+
+
+def until_last(inbox: Inbox) -> list[Event]:
+    events = [inbox.get(timeout=PATIENCE_SECONDS)]
+    while not isinstance(events[-1], Finish | Failure):
+        events.append(inbox.get(timeout=PATIENCE_SECONDS))
+    return events
+
+
+def last_of(inbox: Inbox) -> Event:
+    return until_last(inbox)[-1]
+
+
+def statistics(worker: EngineWorker) -> Statistics:
+    answers: queue.SimpleQueue[Statistics] = queue.SimpleQueue()
+    worker.ask_statistics(answers.put)
+    return answers.get(timeout=PATIENCE_SECONDS)
+
+
+def test_events_of_each_sequence_go_to_its_own_receiver(worker: EngineWorker) -> None:
+    inboxes = [add(worker, str(number), f"go {number}") for number in range(5)]
+    for number, inbox in enumerate(inboxes):
+        events = until_last(inbox)
+        assert {event.id for event in events} == {str(number)}
+        assert text_of(events) == "fine"
+
+
+def test_cancel_in_mid_stream(worker: EngineWorker) -> None:
+    inbox = add(worker, "a", "slow")
+    assert isinstance(inbox.get(timeout=PATIENCE_SECONDS), Delta)
+    worker.cancel("a")
+    last = last_of(inbox)
+    assert isinstance(last, Finish)
+    assert last.reason == "cancelled"
+    assert statistics(worker).num_cells_leased == 0
+
+
+@pytest.mark.parametrize("text", ["stall", "read this long prompt"])
+def test_cancel_interrupts_a_step_that_runs_alone(worker: EngineWorker, text: str) -> None:
+    """The step would take a minute; the cancelled sequence is gone long before."""
+    inbox = add(worker, "a", text)
+    if text == "stall":
+        assert isinstance(inbox.get(timeout=PATIENCE_SECONDS), Delta)
+        assert isinstance(inbox.get(timeout=PATIENCE_SECONDS), Delta)
+    while not worker._engine.stepping:
+        pass
+    worker.cancel("a")
+    last = last_of(inbox)
+    assert isinstance(last, Finish)
+    assert last.reason == "cancelled"
+    assert text_of(until_last(add(worker, "b", "go"))) == "fine"
+
+
+def test_cancel_at_any_moment_ends_the_sequence_once(worker: EngineWorker) -> None:
+    """Cancels race with adds and steps; each sequence still gets exactly one last event."""
+    inboxes = []
+    for number in range(300):
+        inboxes.append(add(worker, str(number), "slow" if number % 2 else "go", max_tokens=3))
+        worker.cancel(str(number - number % 3))
+    for inbox in inboxes:
+        assert isinstance(last_of(inbox), Finish)
+    assert statistics(worker).num_running == 0
+    assert all(inbox.empty() for inbox in inboxes)
+
+
+def test_the_same_id_again_fails_and_the_first_goes_on(worker: EngineWorker) -> None:
+    first = add(worker, "a", "slow", max_tokens=20)
+    second = last_of(add(worker, "a", "go"))
+    assert isinstance(second, Failure)
+    assert second.code == "invalid_value"
+    assert isinstance(last_of(first), Finish)
+    assert isinstance(last_of(add(worker, "a", "go")), Finish)
+
+
+def test_cancel_of_what_is_not_there(worker: EngineWorker) -> None:
+    worker.cancel("never")
+    inbox = add(worker, "never", "go")  # an id that comes later is not cancelled by it
+    assert text_of(until_last(inbox)) == "fine"
+
+
+def test_close_ends_in_mid_step(worker: EngineWorker) -> None:
+    add(worker, "a", "read this long prompt")
+    while not worker._engine.stepping:
+        pass
+
+
+class BrokenBackend(ScriptedBackend):
+    """A backend with a bug."""
+
+    def wait(self) -> list[Output]:
+        raise ZeroDivisionError("a bug")
+
+
+def test_a_bug_of_ours_is_logged_and_leaves_nobody_waiting(capsys: pytest.CaptureFixture[str]) -> None:
+    config = EngineConfig(backend="scripted")
+    crashed = threading.Event()
+    worker = EngineWorker(BrokenBackend(parse_script("{}"), config, SystemClock()), config, on_crash=crashed.set)
+    worker.start()
+    last = last_of(add(worker, "a", "go"))
+    assert isinstance(last, Failure)
+    assert last.code == "engine_failure"
+    assert crashed.is_set()
+    worker.close()
+    assert "ZeroDivisionError: a bug" in capsys.readouterr().err

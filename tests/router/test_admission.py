@@ -1,0 +1,72 @@
+"""The bounded queue counts sequences, and never loses count."""
+
+from contextlib import ExitStack
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firesteel.clock import ManualClock
+from firesteel.errors import Overloaded
+from firesteel.router.admission import Admission
+
+
+def test_running_plus_queue_and_no_more() -> None:
+    admission = Admission(2, 1, ManualClock().now)
+    with admission.admitted(1), admission.admitted(2):
+        assert admission.num_in_flight == 3
+        with pytest.raises(Overloaded, match="3 sequences"):
+            admission.require_room()
+        with pytest.raises(Overloaded), admission.admitted(1):
+            raise AssertionError("a refused request runs")
+        assert admission.num_refused == 2
+    assert admission.num_in_flight == 0
+
+
+def test_a_request_that_comes_alone_always_fits() -> None:
+    admission = Admission(1, 0, ManualClock().now)
+    with admission.admitted(64):
+        assert admission.num_in_flight == 64
+
+
+def test_a_failing_request_gives_its_places_back() -> None:
+    admission = Admission(1, 0, ManualClock().now)
+    with pytest.raises(ZeroDivisionError), admission.admitted(1):
+        raise ZeroDivisionError
+    admission.require_room()
+
+
+def test_retry_after_follows_how_long_requests_take() -> None:
+    clock = ManualClock()
+    admission = Admission(1, 0, clock.now)
+    assert admission.retry_after() == 1.0
+    for _ in range(40):
+        with admission.admitted(1):
+            clock.sleep(30)
+    assert admission.retry_after() == pytest.approx(30, rel=0.01)
+    with admission.admitted(1), pytest.raises(Overloaded) as caught:
+        admission.require_room()
+    assert caught.value.retry_after == pytest.approx(30, rel=0.01)
+    assert Admission(4, 0, clock.now).retry_after() == 1.0
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(1, 5)), max_size=30), st.integers(1, 4), st.integers(0, 4))
+def test_the_count_is_what_is_inside(steps: list[tuple[bool, int]], max_live: int, max_queue: int) -> None:
+    admission = Admission(max_live, max_queue, ManualClock().now)
+    inside: list[tuple[int, ExitStack]] = []
+    for enters, number in steps:
+        if not enters:
+            if inside:
+                inside.pop(0)[1].close()
+        else:
+            stack = ExitStack()
+            before = admission.num_in_flight
+            try:
+                stack.enter_context(admission.admitted(number))
+                inside.append((number, stack))
+            except Overloaded:
+                assert before + number > max_live + max_queue
+        assert admission.num_in_flight == sum(number for number, _ in inside)
+    for _, stack in inside:
+        stack.close()
+    assert admission.num_in_flight == 0
