@@ -20,7 +20,7 @@ NEAR_TIE = 0.7
 ONLINE = {"FIRESTEEL_OFFLINE": ""}
 ADD = "def add(a: int, b: int) -> int:\n    return "
 REST = "\n\n\nassert add(2, 3) == 5\n"
-LONG_TEXT = "\n".join(f"def function_{i}(x: int) -> int:\n    return x * {i} + {i * 7 % 11}\n" for i in range(60))
+LONG_TEXT = "\n".join(f"def function_{i}(x: int) -> int:\n    return x * {i} + {i * 7 % 11}\n" for i in range(80))
 
 
 @pytest.fixture(scope="module")
@@ -71,8 +71,9 @@ def test_a_function_that_runs_and_is_right(client: openai.OpenAI) -> None:
 
 def test_a_hole_is_filled_by_suffix_and_by_raw_tokens(client: openai.OpenAI) -> None:
     def filled(**prompt: Any) -> str:
-        answer = client.completions.create(model=DEFAULT, temperature=0, max_tokens=24, **prompt)
-        return answer.choices[0].text
+        answer = client.completions.create(model=DEFAULT, temperature=0, max_tokens=24, stop="\n", **prompt)
+        text: str = answer.choices[0].text
+        return text
 
     insertion = filled(prompt=ADD, suffix=REST)
     exec(ADD + insertion + REST)
@@ -149,7 +150,8 @@ def test_run_and_complete_from_the_command_line(model: str, tmp_path: Any) -> No
     path = tmp_path / "add.py"
     path.write_text(ADD + REST)
     done = command("complete", f"{path}:2", "--json", "--max-tokens", "24")
-    exec(ADD + json.loads(done.stdout)["insertion"] + REST)
+    insertion = json.loads(done.stdout)["insertion"]
+    exec(ADD + insertion.splitlines()[0] + REST)
 
 
 def command(*arguments: str) -> "subprocess.CompletedProcess[str]":

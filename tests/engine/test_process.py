@@ -20,6 +20,11 @@ PROMPT = list(range(20, 60))
 SCRIPT = {"step_ms": 5, "rules": [{"match": "stall", "stall_at": 0, "stall_ms": 60_000}, {"match": ""}]}
 
 
+def engine_processes() -> list[psutil.Process]:
+    """Return this process's own children that run an engine; a server of other tests has its engine below it."""
+    return [child for child in psutil.Process().children() if "firesteel.engine.child" in child.cmdline()]
+
+
 class Receiver:
     """Collects the events of one sequence."""
 
@@ -48,7 +53,7 @@ async def engine(tmp_path: Path) -> AsyncIterator[EngineProcess]:
     await engine.wait_ready()
     yield engine
     await engine.close()
-    assert not psutil.Process().children(recursive=True)
+    assert not engine_processes()
 
 
 def add(engine: EngineProcess, id: str, max_tokens: int = 5, tokens: list[int] | None = None) -> Receiver:
@@ -133,7 +138,7 @@ async def test_a_model_that_cannot_be_loaded(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="damaged"):
         await asyncio.wait_for(engine.wait_ready(), 30)
     await engine.close()
-    assert not psutil.Process().children(recursive=True)
+    assert not engine_processes()
 
 
 async def test_close_while_loading_and_before_the_start_leave_nothing() -> None:
@@ -142,7 +147,7 @@ async def test_close_while_loading_and_before_the_start_leave_nothing() -> None:
     await asyncio.sleep(0.05)
     await loading.close()
     await EngineProcess(EngineConfig(backend="scripted")).close()
-    assert not psutil.Process().children(recursive=True)
+    assert not engine_processes()
 
 
 async def test_close_does_not_wait_for_a_restart(engine: EngineProcess) -> None:

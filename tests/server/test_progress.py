@@ -1,6 +1,7 @@
 """Long waits are visible: a client hears something at least every second."""
 
 import time
+import uuid
 
 from tests.server.live import Live, Wire, chat_body, comments_of, is_done, unchunked
 
@@ -19,7 +20,7 @@ def longest_silence(wire: Wire) -> tuple[float, bytes]:
 
 def test_a_long_prefill_reports_its_progress(server: Live) -> None:
     with Wire(server.port) as wire:
-        wire.post(chat_body("read slowly " + "word " * 150, stream=True, max_tokens=1))
+        wire.post(chat_body(f"read slowly {uuid.uuid4()} " + "word " * 150, stream=True, max_tokens=1))
         silence, received = longest_silence(wire)
     _, stream = unchunked(received)
     counts = [tuple(map(int, comment.removeprefix("prefill ").split("/"))) for comment in comments_of(stream)]

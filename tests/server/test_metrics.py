@@ -1,0 +1,48 @@
+"""What /metrics says is what happened, and every name in it is documented."""
+
+from pathlib import Path
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from firesteel.engine.loop import Statistics
+from tests.server.live import Live, Wire, chat_body, wait_for
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"
+
+
+def test_a_request_is_counted_where_it_belongs(server: Live) -> None:
+    def counts() -> list[float]:
+        return [
+            server.metric("firesteel_requests_total", endpoint="chat", status="200"),
+            server.metric("firesteel_requests_total", endpoint="completion", status="400"),
+            server.metric("firesteel_tokens_total", kind="output"),
+            server.metric("firesteel_ttft_seconds_count"),
+            server.metric("firesteel_queue_seconds_count"),
+            server.metric("firesteel_tpot_seconds_count"),
+            server.engine("num_output_tokens"),
+        ]
+
+    before = counts()
+    usage = server.chat("hello").json()["usage"]
+    server.http.post("/v1/completions", json={"model": "scripted", "prompt": 3})
+    tokens = usage["completion_tokens"]
+    assert [after - start for after, start in zip(counts(), before, strict=True)] == [1, 1, tokens, 1, 1, 1, tokens]
+
+
+def test_a_client_that_left_is_a_499(server: Live) -> None:
+    before = server.metric("firesteel_requests_total", status="499")
+    with Wire(server.port) as wire:
+        wire.post(chat_body("slow", stream=True)).read()
+    wait_for(lambda: server.metric("firesteel_requests_total", status="499") == before + 1, "the 499")
+
+
+def test_every_name_is_documented(server: Live) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    server.chat("hello")
+    families = list(text_string_to_metric_families(server.http.get("/metrics").text))
+    ours = {family.name for family in families if not family.name.endswith("_created")}
+    assert "firesteel_requests" in ours
+    assert not {name for name in ours if f"`{name}`" not in page}
+    says = {sample.labels["what"] for family in families for sample in family.samples if "what" in sample.labels}
+    assert says == set(Statistics.__struct_fields__)
+    assert not {name for name in says if f"`{name}`" not in page}
