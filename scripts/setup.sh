@@ -41,8 +41,8 @@ command -v c++ >/dev/null || fail "a C++ compiler is missing. $remedy"
 [[ -x .venv/bin/pip ]] || "$python" -m venv .venv
 : >"$log"
 
-# LLAVA_BUILD=OFF leaves the image models out: Firesteel is text only.
-export CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF}"
+# LLAVA_BUILD=OFF leaves the image models out: Firesteel is text only. GGML_OPENMP=OFF: docs/decisions/0013.
+export CMAKE_ARGS="${CMAKE_ARGS:--DLLAVA_BUILD=OFF -DGGML_OPENMP=OFF}"
 export CXXFLAGS="${CXXFLAGS:-} -include $PWD/scripts/amx_tile_config.h"
 requirement=$(grep -oE 'llama-cpp-python==[0-9.]+' pyproject.toml)
 processor=$(grep -m 1 -E '^(flags|Features)' /proc/cpuinfo 2>/dev/null || uname -m)

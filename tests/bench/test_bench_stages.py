@@ -1,4 +1,5 @@
 from firesteel.bench import stages
+from firesteel.engine import messages
 from firesteel.types import Delta, Finish
 
 
@@ -15,8 +16,8 @@ def test_events_survive_the_way_from_the_engine_to_the_stream() -> None:
     frames = stages.framed([*events])
     batches = []
     for frame in frames:
-        report = stages.messages.report_decoder.decode(frame[4:])
-        assert isinstance(report, stages.messages.Events)
+        report = messages.report_decoder.decode(frame[4:])
+        assert isinstance(report, messages.Events)
         batches.append(list(report.events))
     taken = asyncio.run(stages.through_mailbox([list(batch) for batch in batches]))
     assert "".join(event.text for event in taken if isinstance(event, Delta)) == "".join(map(str, range(100)))

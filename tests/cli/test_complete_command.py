@@ -103,3 +103,18 @@ def test_bad_places_are_clear_errors(file: Path, place: str, words: str) -> None
     assert done.stderr.startswith("error: ")
     assert len(done.stderr.splitlines()) == 1
     assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("suffix", "stop"),
+    [
+        ("\n    return total\n", ("\n    return total",)),
+        (")\n\n}\nprint(total)\n", ("\nprint(total)",)),
+        (") or later on the cursor's line", ()),
+        ("", ()),
+    ],
+)
+def test_the_insertion_stops_before_it_repeats_what_follows(suffix: str, stop: tuple[str, ...]) -> None:
+    from firesteel.cli.complete import stop_before
+
+    assert stop_before(suffix) == stop

@@ -12,6 +12,7 @@ app = typer.Typer(
     help="Firesteel: a latency-first coding engine on your own hardware. Start with `firesteel run`.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help: rich would double the time to show it
     add_completion=False,
 )
 

@@ -21,6 +21,8 @@ from firesteel.config import EngineConfig
 from firesteel.errors import RequestError
 from firesteel.types import Delta, FillPrompt, Finish, Sampling
 
+MIN_STOP_CHARACTERS = 4  # a shorter line, such as a closing bracket, may well stand in the insertion too
+
 PlaceArgument = Annotated[
     str, typer.Argument(metavar="FILE:LINE[:COL]", help="The cursor, counted from 1; without COL, the line's end.")
 ]
@@ -58,7 +60,7 @@ def fill(
 
     text = ""
     with open_engine(config) as worker:
-        for event in generate(worker, prompt, sampling, max_tokens):
+        for event in generate(worker, prompt, sampling, max_tokens, stop_before(prompt.suffix)):
             if isinstance(event, Delta):
                 text += event.text
                 if not quiet:
@@ -66,6 +68,13 @@ def fill(
                     sys.stdout.flush()
     assert isinstance(event, Finish)
     return text, event
+
+
+def stop_before(suffix: str) -> tuple[str, ...]:
+    """Return the stop string that keeps the insertion from repeating the text after the cursor's line, if any."""
+    following = suffix.split("\n")[1:]
+    line = next((line for line in following if len(line.strip()) >= MIN_STOP_CHARACTERS), None)
+    return (f"\n{line}",) if line is not None else ()
 
 
 def figures(finish: Finish) -> dict[str, object]:

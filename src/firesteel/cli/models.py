@@ -7,7 +7,7 @@ import typer
 
 from firesteel.cli.common import print_json, reported, shown_progress
 
-app = typer.Typer(help="List, pull, find and remove models.", no_args_is_help=True)
+app = typer.Typer(help="List, pull, find and remove models.", no_args_is_help=True, rich_markup_mode=None)
 
 Name = Annotated[str, typer.Argument(help="A name of the catalogue, or hf:owner/repo[@revision]/file.gguf.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

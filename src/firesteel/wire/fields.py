@@ -36,6 +36,8 @@ NOTED: dict[str, str] = {
     "messages.content.prompt_cache_breakpoint": "the prefix cache is always on",
     "messages.reasoning": "earlier reasoning is not shown to the model",
     "messages.reasoning_content": "earlier reasoning is not shown to the model",
+    "messages.parsed": "`content` counts",
+    "messages.tool_calls.function.parsed_arguments": "`arguments` counts",
     "messages.tool_calls.index": "the order of the list counts",
     "tools.cache_control": "the prefix cache is always on",
     "tools.function.strict": "arguments are not yet constrained to the schema",

@@ -39,9 +39,16 @@ class ToolCall(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     function: FunctionCall
 
 
+class HistoryFunctionCall(FunctionCall, forbid_unknown_fields=True, kw_only=True):
+    """A call's name and arguments in the history; the SDK's stream helper leaves its parsed copy in."""
+
+    parsed_arguments: Any = None
+
+
 class HistoryToolCall(ToolCall, forbid_unknown_fields=True, kw_only=True):
     """A call in the history; clients that put it together from a stream leave its `index` in."""
 
+    function: HistoryFunctionCall
     index: Any = None
 
 
@@ -59,6 +66,7 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     cache_control: Any = None
     reasoning: Any = None
     reasoning_content: Any = None
+    parsed: Any = None
     function_call: Any = None
 
 
