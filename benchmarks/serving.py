@@ -13,7 +13,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import date
 from pathlib import Path
 from statistics import median
@@ -153,7 +153,8 @@ def knocking(port: int, model: str, per_second: float) -> Iterator[list[int]]:
         stop.set()
         thread.join()
         for one in sockets:
-            one.close()
+            with suppress(OSError):  # close alone would not wake the thread that reads
+                one.shutdown(socket.SHUT_RDWR)
 
 
 def steady(model: str, arguments: list[str], pairs: int) -> Json:
@@ -183,6 +184,15 @@ def steady(model: str, arguments: list[str], pairs: int) -> Json:
     return {"quiet": quiet, "busy": busy, "ratio_median": median(ratios), "statuses": counts}
 
 
+def steadiness(path: Path, pairs: int) -> Json:
+    """Measure how steady a stream is when others are refused, and when they queue."""
+    queue = ["--max-live", "1", "--max-queue"]
+    return {
+        "refused": steady(str(path), [*queue, "0"], pairs),
+        "queued": steady(str(path), [*queue, "1000", "--context", "32768"], pairs),
+    }
+
+
 def run(model: str, pairs: int) -> Json:
     """Measure everything; `model` is a name or a path."""
     path = pull.resolve(model)
@@ -199,8 +209,7 @@ def run(model: str, pairs: int) -> Json:
             disconnect(server, path.name, prompt=f"# {i}\n{long}", delay=1.0 + i / 3) for i in range(pairs)
         ]
         found["memory"] = memory(server, path, engine(server)["num_cells"], kv_bytes(path))
-    found["refused"] = steady(str(path), ["--max-live", "1", "--max-queue", "0"], pairs)
-    found["queued"] = steady(str(path), ["--max-live", "1", "--max-queue", "1000"], pairs)
+    found |= steadiness(path, pairs)
     return found
 
 

@@ -14,11 +14,16 @@ fail() {
   exit 1
 }
 
-# Run a command into the log, with a sign of life every 15 seconds; Ctrl-C ends it too.
+child=""
+trap '[[ -z "$child" ]] || kill -- -"$child" 2>/dev/null || true' EXIT
+trap 'exit 130' INT TERM
+
+# Run a command into the log, with a sign of life every 15 seconds. It gets a session of its own, so that
+# Ctrl-C ends all of it, the compilers too; and not our lock.
 logged() {
-  "$@" >>"$log" 2>&1 &
-  local child=$! started=$SECONDS reported=$SECONDS step
-  trap 'kill "$child" 2>/dev/null || true' EXIT INT TERM
+  local started=$SECONDS reported=$SECONDS step
+  setsid "$@" >>"$log" 2>&1 9>&- &
+  child=$!
   while kill -0 "$child" 2>/dev/null; do
     sleep 1
     if ((SECONDS - reported >= 15)); then
@@ -28,10 +33,11 @@ logged() {
     fi
   done
   if ! wait "$child"; then
+    child=""
     tail -n 30 "$log" >&2
     fail "'$*' failed; the whole log is in $log"
   fi
-  trap - EXIT INT TERM
+  child=""
 }
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "Python 3.11 or newer is needed. $remedy"
@@ -53,7 +59,10 @@ wheels=$cache/wheels/$key
 
 mkdir -p "$cache"
 exec 9>"$cache/setup.lock"
-flock 9  # two at once would compile twice
+if ! flock -n 9; then  # two at once would compile twice
+  echo "setup: another setup is running; waiting for it"
+  flock 9
+fi
 
 if ! ls "$wheels"/llama_cpp_python-*.whl >/dev/null 2>&1; then
   echo "setup: compiling llama.cpp for this machine, about 8 minutes on two cores; it is done once. Log: $log"

@@ -1,4 +1,4 @@
-"""One frozen configuration. Later sources win: defaults, then environment, then command-line flags."""
+"""The frozen configurations, and the few settings that come from the environment."""
 
 import os
 from pathlib import Path

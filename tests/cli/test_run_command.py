@@ -44,8 +44,11 @@ def test_text_goes_to_stdout_and_figures_to_stderr(run: Run) -> None:
 
 def test_the_prompt_may_be_piped_in_or_both(run: Run) -> None:
     assert run(stdin=b"hello\n").stdout == HELLO + "\n"
-    assert run("hello", stdin=b"and this\n").stdout == HELLO + "\n"
-    assert run("say", "--max-tokens", "9", stdin=b"hello").stdout.startswith("def ")  # the argument comes first
+    assert run("hello", "--stdin", stdin=b"and this\n").stdout == HELLO + "\n"
+    assert run("something else", "--max-tokens", "9", stdin=b"hello").stdout.startswith("def ")  # left alone
+    assert run("say", "--stdin", "--max-tokens", "9", stdin=b"hello").stdout.startswith(
+        "def "
+    )  # the argument comes first
 
 
 def test_no_prompt_is_a_clear_error(run: Run) -> None:

@@ -53,3 +53,13 @@ def test_cells_count_and_refuse_more_than_there_are() -> None:
     assert cells.num_free == 8
     with pytest.raises(AssertionError):
         cells.lease(2, 9)
+
+
+def test_the_number_of_entries_is_bounded_and_covered_ones_are_not_stored_twice() -> None:
+    cache = HostCache(max_bytes=10**9)
+    for number in range(1000):
+        cache.put(token_array([number, 1, 2]), None, 3)
+    assert len(cache) == 256
+    cache.put(token_array([999, 1]), None, 2)
+    assert len(cache) == 256
+    assert cache.num_bytes == cache.num_tokens

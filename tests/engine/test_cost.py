@@ -25,3 +25,16 @@ def test_one_row_where_a_single_row_is_too_dear() -> None:
     cost = StepCost()
     cost.observe(1, 0.5)
     assert cost.rows_within(0.1, default=16) == 1
+
+
+def test_one_stall_does_not_shrink_the_budget_for_good() -> None:
+    def seconds(rows: int) -> float:
+        return 0.03 + 0.0009 * rows
+
+    cost = StepCost()
+    cost.observe(1, seconds(1))
+    cost.observe(33, 0.8)
+    for _ in range(400):
+        rows = cost.rows_within(0.06, default=16)
+        cost.observe(rows, seconds(rows))
+    assert cost.rows_within(0.06, default=16) >= 25

@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from firesteel.backend.scripted import backend as scripted_backend
 from firesteel.types import Delta, Progress, Sampling
 from tests.engine.helpers import Bench, chat
 
@@ -167,3 +168,62 @@ def test_statistics_add_up() -> None:
     assert statistics.num_rows == 59
     assert statistics.num_steps == 10
     bench.engine.close()
+
+
+def test_a_short_prompt_does_not_wait_for_a_long_one_and_neither_starves() -> None:
+    bench = Bench(chunk_tokens=64)
+    bench.add("long", [20 + i % 300 for i in range(4000)], max_tokens=2)
+    bench.engine.step()
+    bench.add("short", [400 + i for i in range(30)], max_tokens=2)
+    for _ in range(4):
+        bench.engine.step()
+    assert bench.finish("short").reason == "length"
+    for number in range(60):
+        bench.add(f"more{number}", [500 + number, *range(100, 140)], max_tokens=2)
+    for _ in range(4000 // 32):
+        bench.engine.step()
+    assert bench.events["long"]
+    bench.run()
+    assert bench.finish("long").usage.num_prompt_tokens == 4000
+
+
+def test_what_is_admitted_together_fits_together() -> None:
+    bench = Bench(context_tokens=1000, chunk_tokens=64)
+    for number in range(6):
+        bench.add(str(number), [20 + number, *range(100, 499)], max_tokens=100)
+    bench.run()
+    assert all(bench.finish(str(number)).usage.num_output_tokens == 100 for number in range(6))
+    assert bench.engine.statistics().num_preemptions == 0
+
+
+def test_a_prompt_that_holds_a_running_answer_does_not_wait_for_it() -> None:
+    bench = Bench(chunk_tokens=64)
+    prompt = bench.encode(chat("write a long text, please, and take your time with it"))
+    bench.add("first", prompt, max_tokens=300)
+    bench.run()
+    answer = bench.encode(bench.text("first"))
+    bench.engine.scheduler.host.clear()
+    bench.add("again", prompt, max_tokens=300)
+    for _ in range(3):
+        bench.engine.step()
+    bench.add("next", [*prompt, *answer, *bench.encode("<|end|>" + chat("more"))], max_tokens=2)
+    for _ in range(20):
+        bench.engine.step()
+    assert bench.finish("next").reason == "length"
+
+
+def test_invalid_numbers_end_their_sequence_only() -> None:
+    bench = Bench()
+    bench.add("bad", chat("x"), sampling=Sampling(temperature=1.0), max_tokens=20)
+    bench.add("good", chat("y"), max_tokens=20)
+    bench.engine.step()
+    bench.backend._noise[:] = float("nan")
+    try:
+        bench.backend._raised_noise[:] = float("nan")
+        bench.engine.step()
+    finally:
+        scripted_backend._noise.cache_clear()
+    bench.run()
+    assert "invalid numbers" in bench.failure("bad").message
+    assert bench.finish("good").reason == "length"
+    bench.check_rest()

@@ -24,8 +24,9 @@ from firesteel.types import ChatPrompt, Delta, Finish, Message, Sampling, Usage
 
 def run(
     prompt: Annotated[
-        str | None, typer.Argument(help="What to write. Without it, or beside it, text is read from stdin.")
+        str | None, typer.Argument(help="What to write. Without it, the prompt is read from stdin.")
     ] = None,
+    stdin: Annotated[bool, typer.Option("--stdin", help="Put what is piped in after PROMPT.")] = False,
     model: ModelOption = DEFAULT_MODEL,
     backend: BackendOption = "auto",
     script: ScriptOption = None,
@@ -56,15 +57,20 @@ def run(
         context_tokens=context,
     )
     messages = [Message(role="system", content=system)] if system else []
-    messages.append(Message(role="user", content=read_prompt(prompt)))
+    messages.append(Message(role="user", content=read_prompt(prompt, stdin=stdin)))
     text, usage = answer(config, ChatPrompt(messages=tuple(messages)), max_tokens, temperature, seed, quiet=json)
     if json:
         show_json(text, usage)
 
 
-def read_prompt(prompt: str | None) -> str:
-    """Return the prompt: the argument, what is piped in, or both. Raises RequestError when there is neither."""
-    piped = b"" if sys.stdin.isatty() else sys.stdin.buffer.read()
+def read_prompt(prompt: str | None, *, stdin: bool) -> str:
+    """Return the prompt: the argument, what is piped in where that is wanted, or both, in this order.
+
+    With an argument stdin is left alone unless asked for: it may be a loop's, or a pipe that nobody closes.
+    Raises RequestError when there is neither, or when it is not UTF-8.
+    """
+    wants_stdin = (stdin or not prompt) and sys.stdin is not None and not sys.stdin.isatty()
+    piped = sys.stdin.buffer.read() if wants_stdin else b""
     parts = (os.fsencode(prompt or ""), piped.strip())
     try:
         text = b"\n\n".join(filter(None, parts)).decode()

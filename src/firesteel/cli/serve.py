@@ -77,11 +77,14 @@ def serve(
 
 def start(engine: EngineConfig, server: ServerConfig) -> None:
     """Check what can be checked before any work, pull the model if need be, and serve."""
+    import logging
+
     from firesteel.server.auth import check_bind
     from firesteel.server.run import serve as serve_until_signal
 
     check_bind(server.host, server.api_key)
     ensure_model(engine)
     name = "scripted" if engine.backend == "scripted" else engine.model
-    typer.echo(f"firesteel: serving {name} at http://{server.host}:{server.port}/v1", err=True)
+    logging.basicConfig(format="firesteel: %(message)s", level=logging.INFO)
+    logging.getLogger("firesteel").info("loading %s for http://%s:%d/v1", name, server.host, server.port)
     serve_until_signal(engine, server)

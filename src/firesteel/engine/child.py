@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import threading
+import traceback
 from collections import deque
 
 import msgspec
@@ -16,6 +17,7 @@ import msgspec
 from firesteel.backend import open_backend
 from firesteel.config import EngineConfig
 from firesteel.engine import messages
+from firesteel.engine.loop import Statistics
 from firesteel.engine.worker import EngineWorker
 from firesteel.errors import FiresteelError
 from firesteel.types import Event
@@ -27,13 +29,13 @@ CRASHED = 70  # exit status after a bug; the server tells the clients and starts
 
 
 class Outbox:
-    """Events on their way to the server; `put` is called by the engine's thread and never blocks."""
+    """What is on its way to the server; `put` and `answer` are called by the engine's thread and never block."""
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
         self._events: deque[Event] = deque()
+        self._snapshots: deque[Statistics] = deque()
         self._filled = threading.Event()
-        self._lock = threading.Lock()  # frames must not interleave
 
     def put(self, event: Event) -> None:
         """Queue one event."""
@@ -41,10 +43,14 @@ class Outbox:
         if not self._filled.is_set():
             self._filled.set()
 
+    def answer(self, statistics: Statistics) -> None:
+        """Queue the answer to a question for statistics."""
+        self._snapshots.append(statistics)
+        self._filled.set()
+
     def send(self, report: messages.Report) -> None:
-        """Send one report now."""
-        with self._lock:
-            self._connection.sendall(messages.frame(report))
+        """Send one report now; before `run` has started, or on its thread."""
+        self._connection.sendall(messages.frame(report))
 
     def run(self) -> None:
         """Send what is queued, all of it at once, until the server goes away."""
@@ -52,11 +58,19 @@ class Outbox:
             while True:
                 self._filled.wait()
                 self._filled.clear()
-                events = [self._events.popleft() for _ in range(len(self._events))]
-                if events:
-                    self.send(messages.Events(messages.coalesce(events)))
+                self._send_all()
         except OSError:
             os._exit(0)
+        except Exception:
+            traceback.print_exc()
+            os._exit(CRASHED)
+
+    def _send_all(self) -> None:
+        events = [self._events.popleft() for _ in range(len(self._events))]
+        if events:
+            self.send(messages.Events(messages.coalesce(events)))
+        while self._snapshots:
+            self.send(messages.Snapshot(self._snapshots.popleft()))
 
 
 def serve(connection: socket.socket, config: EngineConfig) -> None:
@@ -69,9 +83,9 @@ def serve(connection: socket.socket, config: EngineConfig) -> None:
         return
     worker = EngineWorker(backend, config, on_crash=lambda: os._exit(CRASHED))
     worker.start()
-    threading.Thread(target=outbox.run, name="sender", daemon=True).start()
     capabilities = backend.capabilities
     outbox.send(messages.Ready(backend.info, capabilities.num_cells, capabilities.max_sequences))
+    threading.Thread(target=outbox.run, name="sender", daemon=True).start()
     _obey(connection, worker, outbox)
 
 
@@ -85,12 +99,13 @@ def _obey(connection: socket.socket, worker: EngineWorker, outbox: Outbox) -> No
         elif isinstance(command, messages.Cancel):
             worker.cancel(command.id)
         else:
-            worker.ask_statistics(lambda statistics: outbox.send(messages.Snapshot(statistics)))
+            worker.ask_statistics(outbox.answer)
 
 
 def main() -> None:
     """Run the process; it ends at once when the server is gone, also in the middle of a step."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the server decides
+    for reaches_the_whole_group in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(reaches_the_whole_group, signal.SIG_IGN)  # the server decides; its end is ours
     sys.setswitchinterval(SWITCH_SECONDS)
     connection = socket.socket(fileno=int(sys.argv[1]))
     serve(connection, msgspec.json.decode(sys.argv[2], type=EngineConfig))

@@ -87,12 +87,13 @@ class Engine:
         plan = self.scheduler.plan()
         if not plan:
             return False
+        computing = self._now()
         outputs = self._compute(plan)
         now = self._now()
         if outputs is not None:
             num_rows = sum(rows for _, rows in plan)
             self._num_rows += num_rows
-            self.scheduler.cost.observe(num_rows, now - started)
+            self.scheduler.cost.observe(num_rows, now - computing)
             for (sequence, rows), output in zip(plan, outputs, strict=True):
                 self._advance(sequence, rows, output, started, now)
         self._num_steps += 1
@@ -125,7 +126,10 @@ class Engine:
         if sequence.started_at is None:
             self._begin(sequence, started)
         is_last = rows == sequence.num_uncomputed
-        tokens = sequence.verify(output) if is_last else []
+        try:
+            tokens = sequence.verify(output) if is_last else []
+        except EngineFailure as error:
+            return self._fail(sequence, error)
         sequence.num_computed += rows
         if tokens:
             # All tokens of a multi-token step but the last are in the backend's KV already.
@@ -140,6 +144,7 @@ class Engine:
         else:
             self.scheduler.cells.lease(sequence.slot, sequence.num_computed)
             self._report_progress(sequence, now)
+        return None
 
     def _begin(self, sequence: Sequence, started: float) -> None:
         sequence.started_at = started
@@ -197,6 +202,7 @@ class Engine:
 
     def close(self) -> None:
         """Cancel everything and free the backend."""
+        self.scheduler.host.max_bytes = 0  # nothing of it is worth keeping
         for id in list(self._sequences):
             self.cancel(id)
         self.scheduler.host.clear()

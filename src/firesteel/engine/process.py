@@ -1,6 +1,7 @@
 """The server's side of the engine process: start, talk, supervise, restart."""
 
 import asyncio
+import logging
 import socket
 import subprocess
 import sys
@@ -14,6 +15,8 @@ from firesteel.engine import messages
 from firesteel.engine.loop import Statistics
 from firesteel.errors import ModelError
 from firesteel.types import Event, Failure, Finish, Work
+
+log = logging.getLogger("firesteel")
 
 Deliver = Callable[[Event], None]
 
@@ -122,6 +125,8 @@ class EngineProcess:
                 self._receive(messages.report_decoder.decode(body))
         except (asyncio.IncompleteReadError, OSError):  # OSError: the child broke off, or could not be started
             pass
+        except Exception:
+            log.exception("a message of the engine process could not be handled")
         finally:
             self._bury()
 
@@ -140,6 +145,7 @@ class EngineProcess:
                 self._dispatch(event)
         elif isinstance(report, messages.Ready):
             self.ready = report
+            log.info("ready: %s, %d tokens of KV", report.info.name, report.num_cells)
             if self._loaded and not self._loaded.done():
                 self._loaded.set_result(report)
         elif isinstance(report, messages.Snapshot):
@@ -148,6 +154,8 @@ class EngineProcess:
                 answer.set_result(report.statistics)
         elif self._loaded and not self._loaded.done():
             self._loaded.set_exception(ModelError(report.message))
+        else:
+            log.error("the engine cannot load its model any more: %s", report.message)
 
     def _dispatch(self, event: Event) -> None:
         last = isinstance(event, Finish | Failure)
@@ -168,6 +176,7 @@ class EngineProcess:
             if not answer.done():
                 answer.set_exception(ConnectionError())
         self._asking.clear()
+        log.warning("the engine process ended (status %s)", status)
         message = f"the engine process ended (status {status}) and is being restarted; send the request again"
         for id, deliver in list(self._delivers.items()):
             deliver(Failure(id, "engine_crashed", message))

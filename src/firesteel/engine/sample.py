@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from firesteel.backend.base import Logits, Want
+from firesteel.errors import EngineFailure
 from firesteel.types import Sampling, TokenLogprob
 
 Tokens = npt.NDArray[np.intp]
@@ -46,7 +47,12 @@ class Sampler:
         self.want = Want.BEST if plain else Want.LOGITS
 
     def choose(self, logits: Logits, position: int) -> int:
-        """Return the token for `position`, given `logits` [vocabulary_size]; remembers it for penalties."""
+        """Return the token for `position`, given `logits` [vocabulary_size]; remembers it for penalties.
+
+        Raises EngineFailure when the logits are not numbers.
+        """
+        if not math.isfinite(logits.max()):
+            raise EngineFailure("the model computed invalid numbers; its file may be damaged")
         adjusted = self._adjusted(logits) if self._adjusts else logits
         if self.sampling.temperature == 0:
             token = int(adjusted.argmax())

@@ -1,7 +1,6 @@
 """Which rows a step computes. There are no phases: computed tokens chase known tokens under a budget."""
 
 from collections import deque
-from collections.abc import Iterable
 
 from firesteel.backend.base import Backend
 from firesteel.config import EngineConfig
@@ -51,17 +50,12 @@ class Scheduler:
         return num_cells
 
     def _rows(self) -> Plan:
-        """Give every stream its one row, then the rest of the budget to prompts, oldest first."""
+        """Give every stream its one row, then the rest of the budget to prompts."""
         plan = [(sequence, 1) for sequence in self.running if sequence.num_uncomputed == 1]
         if len(plan) == len(self.running):
             return plan
-        budget = self._prompt_budget(len(plan))
-        for sequence in self.running:
-            if sequence.num_uncomputed > 1 and budget > 0:
-                rows = min(sequence.num_uncomputed, budget)
-                plan.append((sequence, rows))
-                budget -= rows
-        return plan
+        prompts = [sequence for sequence in self.running if sequence.num_uncomputed > 1]
+        return plan + _shares(prompts, self._prompt_budget(len(plan)))
 
     def _prompt_budget(self, num_streams: int) -> int:
         limit = min(self._capabilities.chunk_rows, self._capabilities.max_rows - num_streams)
@@ -73,8 +67,9 @@ class Scheduler:
     def _admit(self) -> None:
         """Start waiting sequences in order of arrival; one that awaits another's prefix is passed over."""
         for sequence in list(self.waiting):
-            headroom = len(self.running) + min(sequence.num_remaining, HEADROOM_TOKENS)
-            if not self._free_slots or len(sequence.tokens) + headroom > self.cells.num_free:
+            promised = sum(other.num_uncomputed for other in self.running)
+            num_needed = len(sequence.tokens) + min(sequence.num_remaining, HEADROOM_TOKENS)
+            if not self._free_slots or num_needed + promised > self.cells.num_free:
                 return
             if self._must_wait(sequence):
                 continue
@@ -91,7 +86,7 @@ class Scheduler:
         if source is None or source.state is not State.RUNNING:
             sequence.awaits = None
             return False
-        return source.num_computed < _num_shared(source, sequence)
+        return source.num_computed < min(_num_shared(source, sequence), source.num_prompt)
 
     def _prefix_source(self, sequence: Sequence) -> Sequence | None:
         """Return the running sequence whose known tokens share the longest prefix worth forking."""
@@ -107,7 +102,7 @@ class Scheduler:
         else:
             sequence.num_computed = sequence.num_cached = self._reuse_prefix(sequence)
         self.cells.lease(sequence.slot, sequence.num_computed)
-        sequence.state = State.RUNNING
+        sequence.state, sequence.awaits = State.RUNNING, None
         self.running.append(sequence)
         self.running.sort(key=lambda other: other.arrival)
 
@@ -118,25 +113,26 @@ class Scheduler:
         num_live = min(longest, source.num_computed, _num_shared(source, sequence)) if source else 0
         entry, num_host = self.host.match(sequence.prompt)
         num_host = min(num_host, longest)
+        if entry is None or num_host < MIN_CACHED_TOKENS or not self._fits_trimmed(len(entry.tokens), num_host):
+            num_host = 0
         if source is not None and MIN_CACHED_TOKENS <= num_live >= num_host:
             self._backend.fork(source.slot, sequence.slot, num_live)
             return num_live
-        if entry is None or num_host < MIN_CACHED_TOKENS or not self._fits_trimmed(entry.tokens, num_host):
-            return 0
-        self._backend.load(sequence.slot, entry.state)
-        self._backend.trim(sequence.slot, num_host)
+        if entry is not None and num_host:
+            self._backend.load(sequence.slot, entry.state)
+            if num_host < len(entry.tokens):
+                self._backend.trim(sequence.slot, num_host)
         return num_host
 
-    def _fits_trimmed(self, stored: Iterable[int], num_kept: int) -> bool:
+    def _fits_trimmed(self, num_stored: int, num_kept: int) -> bool:
         """Return whether a stored KV fits while it is loaded, and may be cut to `num_kept` positions."""
-        num_stored = len(list(stored))
-        trims = self._capabilities.can_trim or num_stored == num_kept
-        return trims and num_stored <= self.cells.num_free
+        return num_stored <= self.cells.num_free and (self._capabilities.can_trim or num_stored == num_kept)
 
     def _preempt(self, sequence: Sequence) -> None:
         """Move the youngest sequence's KV to host memory; it resumes from there, first in line."""
         assert len(self.running) > 1, "a sequence that fits alone must never be preempted"
-        sequence.parked = self._backend.save(sequence.slot)
+        if sequence.num_computed:
+            sequence.parked = self._backend.save(sequence.slot)
         self._leave(sequence)
         sequence.state = State.PREEMPTED
         self.waiting.appendleft(sequence)
@@ -161,6 +157,20 @@ class Scheduler:
         self._free_slots.append(sequence.slot)
         sequence.slot = -1
         self.running.remove(sequence)
+
+
+def _shares(prompts: list[Sequence], budget: int) -> Plan:
+    """Share `budget` rows: half for the oldest, so that it never starves, the rest by who is done soonest."""
+    oldest = prompts[0]
+    reserved = min(oldest.num_uncomputed, (budget + 1) // 2)
+    budget -= reserved
+    plan: Plan = []
+    for sequence in sorted(prompts[1:], key=lambda other: other.num_uncomputed):
+        rows = min(sequence.num_uncomputed, budget)
+        if rows:
+            plan.append((sequence, rows))
+            budget -= rows
+    return [(oldest, min(oldest.num_uncomputed, reserved + budget)), *plan]
 
 
 def _num_shared(source: Sequence, sequence: Sequence) -> int:

@@ -61,6 +61,12 @@ class Service:
             accept_any_model=self.config.accept_any_model,
         )
 
+    async def close(self) -> None:
+        """End the engine process and what the pipeline holds."""
+        await self.engine.close()
+        if self.pipeline is not None:
+            self.pipeline.close()
+
     @property
     def model_id(self) -> str:
         """The name under which the model is served."""
@@ -164,7 +170,7 @@ def create_app(service: Service) -> Starlette:
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
-            await service.engine.close()
+            await service.close()
 
     app = Starlette(
         routes=[_guarded(route) for route in routes()],

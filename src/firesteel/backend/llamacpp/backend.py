@@ -57,7 +57,7 @@ class LlamaBackend:
             chunk_rows=chunk,
             can_trim=trims,
             can_fork=trims,
-            can_abort=True,
+            can_abort=trims,  # what an abort leaves must be trimmed
         )
 
     def _open_context(self, config: EngineConfig) -> ctypes.c_void_p:
@@ -143,11 +143,13 @@ class LlamaBackend:
 
     def abort(self) -> None:
         """Make the running `llama_decode` return within a graph node; callable from any thread."""
-        self._flag[0] = b"\1"
+        if self.capabilities.can_abort:
+            self._flag[0] = b"\1"
 
     def trim(self, sequence: int, to: int) -> None:
-        """Drop KV from position `to` on."""
-        self._llama.llama_memory_seq_rm(self._memory, sequence, to, -1)
+        """Drop KV from position `to` on. Raises EngineFailure where the model's memory cannot."""
+        if not self._llama.llama_memory_seq_rm(self._memory, sequence, to, -1):
+            raise EngineFailure(f"{self.info.name} cannot go back to token {to}")
 
     def fork(self, source: int, target: int, to: int) -> None:
         """Share the first `to` positions; unified memory, so nothing is copied."""
