@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
 from itertools import count
@@ -32,6 +32,14 @@ PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse}
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
 FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no max_tokens
+
+
+WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
+Waiting = Callable[[Request], Awaitable[None]]
+
+
+async def _wait_silently(_: Request) -> None:
+    pass
 
 
 RENDER_NICENESS = 10  # 50 kB take 27 ms to tokenise: time that the model's threads must not wait for
@@ -125,16 +133,21 @@ class Pipeline:
         self._work_numbers = count()  # clients may send the same request id twice
 
     @asynccontextmanager
-    async def call(self, kind: str, body: bytes, request_id: str) -> AsyncIterator[Call]:
-        """Start the request in `body`; leaving the context ends it, whatever the reason.
+    async def call(
+        self, kind: str, body: bytes, request_id: str, waiting: Waiting = _wait_silently
+    ) -> AsyncIterator[Call]:
+        """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
-        Raises RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
+        `waiting` is awaited every second until then. Raises RequestError and its kin for what cannot be
+        honoured, Overloaded when the queue is full.
         """
         self.admission.require_room()  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling)
         self._check_model(request.model)
         with ExitStack() as stack:
-            stack.enter_context(self.admission.admitted(len(request.prompts) * request.n))
+            ticket = stack.enter_context(self.admission.admitted(len(request.prompts) * request.n))
+            while not await self.admission.turn(ticket, WAITING_SECONDS):
+                await waiting(request)
             rendered = await self._render(request, len(body))
             request, works = self._works(request, rendered)
             call = Call(self._engine, request, rendered)

@@ -1,5 +1,6 @@
 """The bounded queue counts sequences, and never loses count."""
 
+import asyncio
 from contextlib import ExitStack
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from firesteel.clock import ManualClock
 from firesteel.errors import Overloaded
-from firesteel.router.admission import Admission
+from firesteel.router.admission import AHEAD_SEQUENCES, Admission
 
 
 def test_running_plus_queue_and_no_more() -> None:
@@ -70,3 +71,30 @@ def test_the_count_is_what_is_inside(steps: list[tuple[bool, int]], max_live: in
     for _, stack in inside:
         stack.close()
     assert admission.num_in_flight == 0
+
+
+async def test_turns_come_in_order_of_arrival_and_only_as_places_get_free() -> None:
+    admission = Admission(1, 10, ManualClock().now)
+    ahead = 1 + AHEAD_SEQUENCES
+    stacks = [ExitStack() for _ in range(ahead + 2)]
+    tickets = [stack.enter_context(admission.admitted(1)) for stack in stacks]
+    assert [await admission.turn(ticket, 0.01) for ticket in tickets] == [True] * ahead + [False] * 2
+    waiting = asyncio.create_task(admission.turn(tickets[ahead], 5))
+    stacks[1].close()
+    assert await waiting
+    assert not await admission.turn(tickets[-1], 0.01)
+    stacks[-1].close()  # leaves the queue without a turn
+    for stack in stacks:
+        stack.close()
+    with admission.admitted(1) as ticket:
+        assert await admission.turn(ticket, 0.01)
+
+
+async def test_a_request_larger_than_all_places_gets_its_turn_alone() -> None:
+    admission = Admission(1, 10, ManualClock().now)
+    with ExitStack() as others:
+        others.enter_context(admission.admitted(1))
+        with admission.admitted(8) as large:
+            assert not await admission.turn(large, 0.01)
+            others.close()
+            assert await admission.turn(large, 1)

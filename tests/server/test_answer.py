@@ -64,7 +64,7 @@ async def test_a_client_that_leaves_while_nothing_happens(stream: bool) -> None:
 
 
 async def test_comments_come_while_the_engine_is_silent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr(answer, "WAITING_SECONDS", 0.01)
     client = Client("chat", chat(stream=True))
     task = client.start()
     await client.started()

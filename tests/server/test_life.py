@@ -139,7 +139,7 @@ def refusal(*arguments: str, **changes: str) -> str:
     assert done.returncode == 1, done.stderr
     assert "Traceback" not in done.stderr
     assert "never retrieved" not in done.stderr
-    (error,) = [line for line in done.stderr.splitlines() if line and not line.startswith("firesteel: serving")]
+    (error,) = [line for line in done.stderr.splitlines() if line and not line.startswith("firesteel: ")]
     assert error.startswith("error: ")
     return error
 

@@ -7,15 +7,16 @@ from collections.abc import Coroutine, Iterable
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
+from firesteel import types
 from firesteel.errors import BodyTooLarge, FiresteelError, Overloaded, RequestError
-from firesteel.pipeline import Call, Pipeline
+from firesteel.pipeline import WAITING_SECONDS, Call, Pipeline
 from firesteel.server.metrics import Metrics
 from firesteel.stream import sse
 from firesteel.stream.mailbox import Addressed
 from firesteel.types import Delta, Failure, Finish, Progress
 from firesteel.wire.errors import encode_error, error_of
 
-PROGRESS_SECONDS = 1.0  # a client that waits hears something at least this often
+EVENT_STREAM = b"text/event-stream; charset=utf-8"
 BODY_SECONDS = 60.0  # a request body must arrive within this time
 
 Headers = list[tuple[bytes, bytes]]
@@ -97,32 +98,40 @@ class Answer:
             await asyncio.gather(answer, gone, return_exceptions=True)
 
     async def _answer(self, body: bytes) -> None:
-        async with self._pipeline.call(self._kind, body, self._id) as call:
+        async with self._pipeline.call(self._kind, body, self._id, self._wait) as call:
             if call.request.stream:
                 await self._stream(call)
             else:
                 await self._collect(call)
 
+    async def _wait(self, request: types.Request) -> None:
+        """Keep the connection of a queued stream visibly alive."""
+        if request.stream:
+            if not self._has_begun:
+                await self._begin(EVENT_STREAM)
+            await self._write(sse.comment("queued"))
+
     async def _stream(self, call: Call) -> None:
         """Send SSE. The status waits for the engine's first word, so that an early failure is a real status."""
         stream = self._pipeline.stream_of(call)
         progress = Progress(self._id, 0, call.num_prompt_tokens)
+        head = stream.begin()
         while not call.is_complete:
-            events = await call.take(PROGRESS_SECONDS)
+            events = await call.take(WAITING_SECONDS)
             if not self._has_begun:
                 _raise_failure(events)
-                await self._begin(b"text/event-stream; charset=utf-8")
-                await self._write(stream.begin())
+                await self._begin(EVENT_STREAM)
             progress = next((e for _, e in reversed(events) if isinstance(e, Progress)), progress)
             events = events or [(0, progress)]
-            await self._write(b"".join([stream.event(choice, event) for choice, event in events]))
+            await self._write(head + b"".join([stream.event(choice, event) for choice, event in events]))
+            head = b""
             self._observe(events)
         await self._write(stream.end(), last=True)
 
     async def _collect(self, call: Call) -> None:
         collector = self._pipeline.collector_of(call)
         while not call.is_complete:
-            for choice, event in (events := await call.take(PROGRESS_SECONDS)):
+            for choice, event in (events := await call.take(WAITING_SECONDS)):
                 collector.event(choice, event)
             self._observe(events)
         await self._send_whole(collector.body())
