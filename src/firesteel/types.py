@@ -6,10 +6,13 @@ All are frozen: one value type per arrow. The one mutable object, `Sequence`, li
 Units: engine offsets are tokens, wire offsets are code points of visible text, times are seconds.
 """
 
+from collections.abc import Hashable, Iterable, Sequence
 from enum import Enum
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import msgspec
+
+Key = TypeVar("Key", bound=Hashable)
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -149,6 +152,37 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", array_like=True):
 
 
 Event = Delta | Progress | Finish | Failure
+
+
+def merge(deltas: Sequence[Delta]) -> Delta:
+    """Return one delta that says what consecutive `deltas` of one sequence say; there is at least one."""
+    first = deltas[0]
+    if len(deltas) == 1:
+        return first
+    return Delta(
+        first.id,
+        "".join([delta.text for delta in deltas]),
+        sum([delta.num_tokens for delta in deltas]),
+        [logprob for delta in deltas for logprob in delta.logprobs],
+    )
+
+
+def coalesce(events: Iterable[tuple[Key, Event]]) -> list[tuple[Key, Event]]:
+    """Merge the runs of deltas of each key; every key keeps its own order.
+
+    Whoever is slower than the engine, the socket or the client, gets fewer and longer events.
+    """
+    merged: list[tuple[Key, Event]] = []
+    waiting: dict[Key, list[Delta]] = {}
+    for key, event in events:
+        if isinstance(event, Delta):
+            waiting.setdefault(key, []).append(event)
+            continue
+        if deltas := waiting.pop(key, None):
+            merged.append((key, merge(deltas)))
+        merged.append((key, event))
+    merged.extend((key, merge(deltas)) for key, deltas in waiting.items())
+    return merged
 
 
 class State(Enum):

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firesteel.engine import messages
+from firesteel.engine.child import together
 from firesteel.types import Delta, Event, Failure, Finish, ModelInfo, Progress, Sampling, TokenLogprob, Usage, Work
 
 ids = st.sampled_from(["a", "b", "c"])
@@ -37,9 +38,9 @@ def by_sequence(listed: list[Event]) -> dict[str, list[object]]:
 
 @given(events)
 def test_coalescing_tells_every_sequence_the_same_in_the_same_order(listed: list[Event]) -> None:
-    merged = messages.coalesce(listed)
+    merged = together(listed)
     assert by_sequence(merged) == by_sequence(listed)
-    assert messages.coalesce(merged) == merged
+    assert together(merged) == merged
 
 
 @given(events)

@@ -70,7 +70,7 @@ async def test_sequences_run_beside_one_another(engine: EngineProcess) -> None:
         assert isinstance(last, Finish)
         assert last.usage.num_output_tokens == 5 + number
     assert text_of(receivers[3].events).startswith(text_of(receivers[0].events))
-    assert engine.num_live == 0
+    assert not engine._delivers
 
 
 async def test_cancel(engine: EngineProcess) -> None:

@@ -10,6 +10,7 @@ from firesteel.backend.scripted import ScriptedBackend
 from firesteel.clock import SystemClock
 from firesteel.config import EngineConfig
 from firesteel.engine import messages
+from firesteel.engine.child import together
 from firesteel.engine.loop import Engine
 from firesteel.request.openai_chat import parse
 from firesteel.request.render import tokens_of
@@ -67,7 +68,7 @@ def steps(backend: Backend, config: EngineConfig, work: Work) -> list[Event]:
 def framed(events: list[Event]) -> list[bytes]:
     """Coalesce and encode as the engine process does."""
     batches = (events[i : i + NUM_TOGETHER] for i in range(0, len(events), NUM_TOGETHER))
-    return [messages.frame(messages.Events(messages.coalesce(batch))) for batch in batches]
+    return [messages.frame(messages.Events(together(batch))) for batch in batches]
 
 
 async def through_mailbox(batches: list[list[Event]]) -> list[Event]:

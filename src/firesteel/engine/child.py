@@ -20,7 +20,7 @@ from firesteel.engine import messages
 from firesteel.engine.loop import Statistics
 from firesteel.engine.worker import EngineWorker
 from firesteel.errors import FiresteelError
-from firesteel.types import Event
+from firesteel.types import Event, coalesce
 
 # Seconds after which a thread that wants the interpreter lock gets it from one that never sleeps.
 # Only the scripted backend steps that fast; it bounds how long its events wait for company.
@@ -66,11 +66,16 @@ class Outbox:
             os._exit(CRASHED)
 
     def _send_all(self) -> None:
-        events = [self._events.popleft() for _ in range(len(self._events))]
-        if events:
-            self.send(messages.Events(messages.coalesce(events)))
+        waiting = [self._events.popleft() for _ in range(len(self._events))]
+        if waiting:
+            self.send(messages.Events(together(waiting)))
         while self._snapshots:
             self.send(messages.Snapshot(self._snapshots.popleft()))
+
+
+def together(events: list[Event]) -> list[Event]:
+    """Return what several steps emitted with each sequence's deltas merged."""
+    return [event for _, event in coalesce([(event.id, event) for event in events])]
 
 
 def serve(connection: socket.socket, config: EngineConfig) -> None:

@@ -5,7 +5,7 @@ import struct
 import msgspec
 
 from firesteel.engine.loop import Statistics
-from firesteel.types import Delta, Event, Failure, Finish, ModelInfo, Progress, Work
+from firesteel.types import Delta, Failure, Finish, ModelInfo, Progress, Work
 
 HEADER = struct.Struct("<I")  # bytes of the frame that follows
 
@@ -66,26 +66,3 @@ def frame(message: Command | Report) -> bytes:
     """Return `message` as one frame."""
     body = _encoder.encode(message)
     return HEADER.pack(len(body)) + body
-
-
-def coalesce(events: list[Event]) -> list[Event]:
-    """Merge the deltas of each sequence; other events keep their place after the deltas before them."""
-    merged: list[Event] = []
-    texts: dict[str, list[Delta]] = {}
-    for event in events:
-        if isinstance(event, Delta):
-            texts.setdefault(event.id, []).append(event)
-            continue
-        if deltas := texts.pop(event.id, None):
-            merged.append(_merge(deltas))
-        merged.append(event)
-    merged.extend(map(_merge, texts.values()))
-    return merged
-
-
-def _merge(deltas: list[Delta]) -> Delta:
-    if len(deltas) == 1:
-        return deltas[0]
-    logprobs = [logprob for delta in deltas for logprob in delta.logprobs]
-    text = "".join([delta.text for delta in deltas])
-    return Delta(deltas[0].id, text, sum(delta.num_tokens for delta in deltas), logprobs)

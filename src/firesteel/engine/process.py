@@ -58,11 +58,6 @@ class EngineProcess:
         """The child's process id, for those who measure it."""
         return self._process.pid if self._process else None
 
-    @property
-    def num_live(self) -> int:
-        """Sequences that have not ended."""
-        return len(self._delivers)
-
     def add(self, work: Work, deliver: Deliver) -> None:
         """Start a sequence; its events go to `deliver`, the last one is `Finish` or `Failure`."""
         if self.ready is None:

@@ -2,8 +2,7 @@
 
 import asyncio
 
-from firesteel.stream.merge import merge
-from firesteel.types import Delta, Event
+from firesteel.types import Event, coalesce
 
 Addressed = tuple[int, Event]  # (choice, event)
 
@@ -36,23 +35,8 @@ class Mailbox:
                 timer.cancel()
                 self._arrived = None
         events, self._events = self._events, []
-        return events if len(events) == 1 else merged(events)
+        return events if len(events) == 1 else coalesce(events)
 
     def _wake(self) -> None:
         if self._arrived is not None and not self._arrived.done():
             self._arrived.set_result(None)
-
-
-def merged(events: list[Addressed]) -> list[Addressed]:
-    """Merge each choice's runs of deltas; every choice keeps its own order."""
-    result: list[Addressed] = []
-    waiting: dict[int, list[Delta]] = {}
-    for choice, event in events:
-        if isinstance(event, Delta):
-            waiting.setdefault(choice, []).append(event)
-            continue
-        if deltas := waiting.pop(choice, None):
-            result.append((choice, merge(deltas)))
-        result.append((choice, event))
-    result.extend((choice, merge(deltas)) for choice, deltas in waiting.items())
-    return result

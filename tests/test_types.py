@@ -1,8 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firesteel.stream.merge import merge
-from firesteel.types import Delta, TokenLogprob
+from firesteel.types import Delta, TokenLogprob, merge
 
 logprobs = st.builds(TokenLogprob, st.integers(0, 9), st.just(-1.0), st.just([]))
 deltas = st.builds(Delta, st.just("s"), st.text(), st.integers(0, 9), st.lists(logprobs, max_size=3))
