@@ -133,6 +133,8 @@ def knocking(port: int, model: str, per_second: float) -> Iterator[list[int]]:
     def knock() -> None:
         with socket.create_connection(("127.0.0.1", port)) as one:
             sockets.append(one)
+            if stop.is_set():  # too late for the list that is shut down at the end: nobody would end this one
+                return
             one.sendall(head + body)
             try:
                 statuses.append(int(one.recv(4096).split(b" ", 2)[1]))

@@ -98,3 +98,17 @@ async def test_a_request_larger_than_all_places_gets_its_turn_alone() -> None:
             assert not await admission.turn(large, 0.01)
             others.close()
             assert await admission.turn(large, 1)
+
+
+async def test_a_cancellation_that_comes_together_with_the_turn_is_not_lost() -> None:
+    admission = Admission(1, 10, ManualClock().now)
+    stacks = [ExitStack() for _ in range(2 + AHEAD_SEQUENCES)]
+    tickets = [stack.enter_context(admission.admitted(1)) for stack in stacks]
+    waiting = asyncio.create_task(admission.turn(tickets[-1], 5))
+    await asyncio.sleep(0)
+    stacks[0].close()  # the turn comes
+    waiting.cancel()  # and the client leaves, before the waiter runs again
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    for stack in stacks:
+        stack.close()

@@ -65,8 +65,10 @@ class Admission:
     async def turn(self, ticket: Ticket, timeout: float) -> bool:
         """Wait at most `timeout` seconds for the request's turn; return whether it has come."""
         if not ticket.turn.is_set():
+            # Not wait_for: before Python 3.12 it drops a cancellation that comes together with the turn.
             with suppress(TimeoutError):
-                await asyncio.wait_for(ticket.turn.wait(), timeout)
+                async with asyncio.timeout(timeout):
+                    await ticket.turn.wait()
         return ticket.turn.is_set()
 
     def _queued(self, num_sequences: int) -> Ticket:
