@@ -32,7 +32,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     chunk_tokens: int | None = None  # prompt tokens a step may compute when a prefill is alone
     max_live: int | None = None  # sequences computed together in one batch
     max_gap_seconds: float = 0.06  # a step that carries another stream's token aims to stay below this
+    kv_type: Literal["f16", "q8_0"] = "f16"  # how keys and values are stored
+    yarn: float | None = None  # context stretched by this factor (arXiv 2309.00071); None = as the file says
     cache_bytes: int = 512 * 1024 * 1024  # host memory for the KV of idle sequences
+    disk_bytes: int = 0  # disk for the same, so that it outlives the process; 0 = none
+    disk_seconds: float = 7 * 86_400  # what was not used for this long leaves the disk
+    disk_folder: str | None = None  # None = `home() / "kv"`
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,7 +6,7 @@ All are frozen: one value type per arrow. The one mutable object, `Sequence`, li
 Units: engine offsets are tokens, wire offsets are code points of visible text, times are seconds.
 """
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from enum import Enum
 from typing import Any, Literal, Protocol, TypeVar
 
@@ -83,17 +83,23 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     echo: bool = False
     stream: bool = False
     include_usage: bool = False
+    session: str | None = None  # the conversation or document that the client says this belongs to
     noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
 
 
 class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One sequence for the engine: prompt tokens in, at most `max_tokens` tokens out."""
+    """One sequence for the engine: prompt tokens in, at most `max_tokens` tokens out.
+
+    `max_tokens == 0` computes the prompt and no more, so that what begins with it finds it warm.
+    `scope` names whose warm state may be used and added to; nothing is shared between two scopes.
+    """
 
     id: str
     tokens: list[int]
     sampling: Sampling
     max_tokens: int
     stop: tuple[str, ...] = ()
+    scope: str = ""
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,6 +108,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     num_prompt_tokens: int
     num_cached_tokens: int
     num_output_tokens: int
+    num_rewound_tokens: int = 0  # chosen, then taken back; not part of `num_output_tokens`
     queue_seconds: float = 0.0  # added → first row computed
     prefill_seconds: float = 0.0  # first row computed → first token
     decode_seconds: float = 0.0  # first token → last token
@@ -132,15 +139,27 @@ class Progress(msgspec.Struct, frozen=True, tag="progress", array_like=True):
     num_prompt: int
 
 
-FinishReason = Literal["stop", "length", "cancelled"]
+class Rewind(msgspec.Struct, frozen=True, tag="rewind", array_like=True):
+    """Released text is taken back: `num_text` code points of it and `num_tokens` output tokens still stand."""
+
+    id: str
+    num_text: int
+    num_tokens: int
+
+
+FinishReason = Literal["stop", "length", "cancelled", "steered"]
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish", array_like=True):
-    """The last event of a sequence that ended well."""
+    """The last event of a sequence that ended well; `tokens` are the ids of its answer, an end token not among them.
+
+    `steered`: a successor goes on from exactly these tokens (`EngineClient.steer`).
+    """
 
     id: str
     reason: FinishReason
     usage: Usage
+    tokens: list[int] = []
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure", array_like=True):
@@ -151,7 +170,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", array_like=True):
     message: str
 
 
-Event = Delta | Progress | Finish | Failure
+Event = Delta | Progress | Rewind | Finish | Failure
 
 
 def merge(deltas: Sequence[Delta]) -> Delta:
@@ -183,6 +202,34 @@ def coalesce(events: Iterable[tuple[Key, Event]]) -> list[tuple[Key, Event]]:
         merged.append((key, event))
     merged.extend((key, merge(deltas)) for key, deltas in waiting.items())
     return merged
+
+
+class EngineClient(Protocol):
+    """An engine, wherever it runs."""
+
+    def add(self, work: Work, deliver: Callable[[Event], None]) -> None:
+        """Start a sequence; its events, the last one `Finish` or `Failure`, go to `deliver`."""
+        ...
+
+    def cancel(self, id: str) -> None:
+        """End a sequence within one step."""
+        ...
+
+    def steer(self, id: str, work: Work, deliver: Callable[[Event], None]) -> None:
+        """End sequence `id` at the next safe boundary; go on from its tokens, followed by `work.tokens`, as `work`.
+
+        `id` gets `Finish("steered")`. The successor's prompt is all that came before: only `work.tokens` are
+        computed. When `id` has ended already, `deliver` gets a `Failure` with the code `not_running`.
+        """
+        ...
+
+    def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
+        """Take output tokens back from `to_token` on; then `hint` follows, or else none of `ban` as next token.
+
+        KV, text, stop strings, penalties and usage go back together; text that was released is taken back by a
+        `Rewind` event. `to_token` counts output tokens that stay. A sequence that has ended is left alone.
+        """
+        ...
 
 
 class State(Enum):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from firesteel.types import ModelInfo, Tokenizer
 
+State = Any  # KV in host memory: an opaque contiguous buffer of bytes, which may travel through a file
 Logits = npt.NDArray[np.float32]  # [vocabulary_size]
 
 
@@ -99,15 +100,26 @@ class Backend(Protocol):
         """Make `target` (empty) share the first `to` positions of `source`."""
         ...
 
-    def save(self, sequence: int) -> Any:
-        """Return the KV of `sequence` as an opaque value for `load`; its size is `state_bytes`."""
+    @property
+    def state_fingerprint(self) -> str:
+        """What a saved KV depends on: model, KV types, build. Another fingerprint's states must not be loaded."""
         ...
 
-    def load(self, sequence: int, state: Any) -> None:
-        """Restore a saved KV into `sequence` (empty)."""
+    def save(self, sequence: int, start: int = 0, end: int | None = None) -> State:
+        """Return the KV of `sequence` at the positions `start` to `end` (None: all), for `load`.
+
+        Where `can_trim` is false only the whole can be saved.
+        """
         ...
 
-    def state_bytes(self, state: Any) -> int:
+    def load(self, sequence: int, state: State) -> bool:
+        """Append a saved KV: `sequence` holds exactly the positions before it. False when it does not fit or fails.
+
+        `sequence` is then as it was before. Only states of the same `state_fingerprint`.
+        """
+        ...
+
+    def state_bytes(self, state: State) -> int:
         """Return the host memory that a saved KV occupies."""
         ...
 
