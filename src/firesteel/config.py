@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from firesteel.errors import ConfigError
+
 BackendName = Literal["auto", "llamacpp", "scripted"]
 
 
@@ -18,6 +20,18 @@ def offline() -> bool:
     """Return whether network use is forbidden (`FIRESTEEL_OFFLINE` or `HF_HUB_OFFLINE` is set and true)."""
     values = (os.environ.get(name, "") for name in ("FIRESTEEL_OFFLINE", "HF_HUB_OFFLINE"))
     return any(value.lower() not in ("", "0", "false", "no", "off") for value in values)
+
+
+def api_keys() -> tuple[str, ...]:
+    """Return the keys in `FIRESTEEL_API_KEY`, separated by commas; none when it is not set or empty.
+
+    Raises ConfigError when it is set and holds no key, which would leave the server open by mistake.
+    """
+    text = os.environ.get("FIRESTEEL_API_KEY", "")
+    keys = tuple(key.strip() for key in text.split(",") if key.strip())
+    if text and not keys:
+        raise ConfigError("FIRESTEEL_API_KEY holds no key; set it to one or more keys separated by commas, or unset it")
+    return keys
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -45,9 +59,15 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     host: str = "127.0.0.1"
     port: int = 8080
-    api_key: str | None = None
+    api_keys: tuple[str, ...] = ()  # of which a client must send one; each has warm state of its own
     max_queue: int = 64  # requests that may wait beyond the live ones
     max_body_bytes: int = 16 * 1024 * 1024
     grace_seconds: float = 10.0
     idle_write_seconds: float = 60.0  # a client that takes nothing for this long counts as gone
     accept_any_model: bool = False
+
+    def __repr__(self) -> str:
+        """Return the settings without the keys, which no log may show."""
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "api_keys"}
+        settings = ", ".join(f"{name}={value!r}" for name, value in shown.items())
+        return f"ServerConfig({settings}, api_keys=<{len(self.api_keys)}>)"

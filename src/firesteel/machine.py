@@ -27,7 +27,8 @@ INSTRUCTIONS = (
     "sve",
 )
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
-CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
+CGROUPS = Path("/sys/fs/cgroup")
+OWN_CGROUPS = Path("/proc/self/cgroup")
 MATRIX_ROWS = 1536  # three float32 matrices of 9 MB: large enough for full speed, small enough for 0.1 s a run
 
 
@@ -79,10 +80,52 @@ def memory_bytes() -> int:
     import psutil
 
     total: int = psutil.virtual_memory().total
+    return min([total, *(limit for limit, _ in cgroup_memory())])
+
+
+def available_bytes() -> int:
+    """Return the memory that this process could still take without swapping, in the machine and in its containers."""
+    import psutil
+
+    free: int = psutil.virtual_memory().available
+    return max(0, min([free, *(limit - used for limit, used in cgroup_memory())]))
+
+
+def cgroup_memory() -> list[tuple[int, int]]:
+    """Return limit and use, in bytes, of each control group around this process that has a limit.
+
+    Version 2 is `memory.max`, version 1 `memory.limit_in_bytes`; inside a container only the root may be visible.
+    Cached files count as use there, but go when memory is wanted, so they are taken off.
+    """
+    names = ("memory.max", "memory.current", "inactive_file", "active_file")
+    found = [usage(folder, *names) for folder in cgroup_folders(CGROUPS, "")]
+    names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "total_active_file")
+    found += [usage(folder, *names) for folder in cgroup_folders(CGROUPS / "memory", "memory")]
+    return [pair for pair in found if pair is not None]
+
+
+def cgroup_folders(root: Path, controller: str) -> list[Path]:
+    """Return the folders of this process's control group and those around it, `root` last.
+
+    `controller` is empty for version 2 (cgroups(7), /proc/pid/cgroup).
+    """
     try:
-        return min(total, int(CGROUP_MEMORY.read_text()))
-    except (OSError, ValueError):  # no cgroup v2, or "max"
-        return total
+        lines = [line.split(":", 2) for line in OWN_CGROUPS.read_text().splitlines()]
+    except OSError:
+        return [root]
+    own = next((path for _, names, path in lines if controller in names.split(",")), "/")
+    inner = Path(own.lstrip("/"))
+    return [root / inner, *(root / outer for outer in inner.parents)] if inner.parts else [root]
+
+
+def usage(folder: Path, limit: str, used: str, *cached: str) -> tuple[int, int] | None:
+    """Return limit and use of one control group; None where it has no limit (or "max")."""
+    try:
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        most, taken = int((folder / limit).read_text()), int((folder / used).read_text())
+    except (OSError, ValueError):
+        return None
+    return most, taken - sum(int(statistics.get(name, 0)) for name in cached)
 
 
 def cache_bytes() -> int:

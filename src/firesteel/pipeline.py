@@ -9,23 +9,25 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager
+from functools import partial
 from itertools import count
-from typing import Protocol
 
 import msgspec
 
 from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
 from firesteel.request import openai_chat, openai_completions
+from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.chat_template import Rendered
 from firesteel.request.render import check_sampling, tokens_of
 from firesteel.router.admission import Admission
+from firesteel.session.recall import RecallingTokenizer, TokenRecall
 from firesteel.stream.mailbox import Addressed, Mailbox
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
-from firesteel.types import Event, Failure, Finish, ModelInfo, Request, Tokenizer, Work
+from firesteel.types import EngineClient, Event, Failure, Finish, ModelInfo, Request, Rewind, Tokenizer, Work
 
 PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse}
 
@@ -51,27 +53,23 @@ def _yield_to_the_model() -> None:
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RENDER_NICENESS)
 
 
-class EngineClient(Protocol):
-    """An engine, wherever it runs."""
+class Prepared(msgspec.Struct, frozen=True):
+    """A prompt in tokens, and the tokenizer that remembers what comes of it."""
 
-    def add(self, work: Work, deliver: Callable[[Event], None]) -> None:
-        """Start a sequence; its events, the last one `Finish` or `Failure`, go to `deliver`."""
-        ...
-
-    def cancel(self, id: str) -> None:
-        """End a sequence within one step."""
-        ...
+    rendered: Rendered
+    tokenizer: RecallingTokenizer
 
 
 class Call:
     """One request on its way: its sequences in the engine, and the events that came back."""
 
-    def __init__(self, engine: EngineClient, request: Request, rendered: list[Rendered]) -> None:
+    def __init__(self, engine: EngineClient, request: Request, prompts: list[Prepared]) -> None:
         self.request = request
-        self.forced_text = rendered[0].forced_text
-        self.num_prompt_tokens = len(rendered[0].tokens)  # of the first prompt, which is computed first
+        self.forced_text = prompts[0].rendered.forced_text
+        self.num_prompt_tokens = len(prompts[0].rendered.tokens)  # of the first prompt, which is computed first
         self.created = int(time.time())
         self._engine = engine
+        self._prompts = prompts
         self._mailbox = Mailbox()
         self._live: dict[str, int] = {}
 
@@ -84,15 +82,24 @@ class Call:
         """Hand the sequences to the engine."""
         self._live = {work.id: choice for choice, work in enumerate(works)}
         for choice, work in enumerate(works):
-            self._engine.add(work, lambda event, choice=choice: self._mailbox.put(choice, event))  # type: ignore[misc]
+            self._engine.add(work, partial(self._deliver, choice))
+
+    def _deliver(self, choice: int, event: Event) -> None:
+        """Take an event of a choice; what was computed is remembered, also when the client has left."""
+        if isinstance(event, Finish):
+            self._prompts[choice // self.request.n].tokenizer.remember(event.tokens)
+        self._mailbox.put(choice, event)
 
     async def take(self, timeout: float) -> list[Addressed]:
-        """Return the events that came, at least one unless `timeout` seconds pass; a failure ends the call."""
+        """Return the events that came, at least one unless `timeout` seconds pass; a failure ends the call.
+
+        So does a rewind, which no wire format can tell its client yet.
+        """
         events = await self._mailbox.take(timeout)
         for _, event in events:
             if isinstance(event, Finish | Failure):
                 self._live.pop(event.id, None)
-        if any(isinstance(event, Failure) for _, event in events):
+        if any(isinstance(event, Failure | Rewind) for _, event in events):
             self.cancel()
         return events
 
@@ -128,29 +135,38 @@ class Pipeline:
         self.calls: set[Call] = set()
         self._engine = engine
         self._tokenizer = tokenizer
+        self._recall = TokenRecall(tokenizer)
         self._accept_any_model = accept_any_model
         self._renderer = ThreadPoolExecutor(1, "render", initializer=_yield_to_the_model)
         self._work_numbers = count()  # clients may send the same request id twice
 
     @asynccontextmanager
     async def call(
-        self, kind: str, body: bytes, request_id: str, waiting: Waiting = _wait_silently
+        self,
+        kind: str,
+        body: bytes,
+        request_id: str,
+        waiting: Waiting = _wait_silently,
+        *,
+        scope: str = "",
+        headers: Mapping[str, str] = NO_HEADERS,
     ) -> AsyncIterator[Call]:
         """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
-        `waiting` is awaited every second until then. Raises RequestError and its kin for what cannot be
+        `waiting` is awaited every second until then; `scope` says whose warm state may serve it, `headers` may
+        say which conversation it belongs to. Raises RequestError and its kin for what cannot be
         honoured, Overloaded when the queue is full.
         """
         self.admission.require_room()  # first, because a refusal must cost nothing
-        request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling)
+        request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
         self._check_model(request.model)
         with ExitStack() as stack:
             ticket = stack.enter_context(self.admission.admitted(len(request.prompts) * request.n))
             while not await self.admission.turn(ticket, WAITING_SECONDS):
                 await waiting(request)
-            rendered = await self._render(request, len(body))
-            request, works = self._works(request, rendered)
-            call = Call(self._engine, request, rendered)
+            prompts = await self._render(request, scope, len(body))
+            request, works = self._works(request, scope, prompts)
+            call = Call(self._engine, request, prompts)
             self.calls.add(call)
             stack.callback(self.calls.discard, call)
             stack.callback(call.cancel)
@@ -185,26 +201,32 @@ class Pipeline:
                 param="model",
             )
 
-    async def _render(self, request: Request, num_bytes: int) -> list[Rendered]:
+    async def _render(self, request: Request, scope: str, num_bytes: int) -> list[Prepared]:
         if num_bytes < LARGE_BODY_BYTES:
-            return self._render_now(request)
-        return await asyncio.get_running_loop().run_in_executor(self._renderer, self._render_now, request)
+            return self._render_now(request, scope)
+        return await asyncio.get_running_loop().run_in_executor(self._renderer, self._render_now, request, scope)
 
-    def _render_now(self, request: Request) -> list[Rendered]:
+    def _render_now(self, request: Request, scope: str) -> list[Prepared]:
         check_sampling(request.sampling, self._tokenizer)
+        # With `max_tokens: 0` the hole is clipped as it will be when the answer is asked for.
         reserve = min(request.max_tokens or FILL_RESERVE_TOKENS, self.context_tokens // 2)
         fill_limit = self.context_tokens - reserve
-        return [tokens_of(prompt, self._tokenizer, fill_limit=fill_limit) for prompt in request.prompts]
+        prepared = []
+        for prompt in request.prompts:
+            tokenizer = self._recall.tokenizer(scope, request.session)
+            prepared.append(Prepared(tokens_of(prompt, tokenizer, fill_limit=fill_limit), tokenizer))
+        return prepared
 
-    def _works(self, request: Request, rendered: list[Rendered]) -> tuple[Request, list[Work]]:
+    def _works(self, request: Request, scope: str, prompts: list[Prepared]) -> tuple[Request, list[Work]]:
         """Return one `Work` per choice; an answer that cannot fit is cut to what fits, and that is noted."""
         works = []
         is_cut = False
-        for index, prompt in enumerate(rendered):
-            room = self._room_for(prompt.tokens, "messages" if request.kind == "chat" else "prompt")
-            max_tokens = min(request.max_tokens or room, room)
+        for prompt in prompts:
+            tokens = prompt.rendered.tokens
+            room = self._room_for(tokens, "messages" if request.kind == "chat" else "prompt")
+            max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
-            works += [self._work(request, index * request.n + n, prompt, max_tokens) for n in range(request.n)]
+            works += [self._work(request, scope, n, tokens, max_tokens) for n in range(request.n)]
         if is_cut:
             request = msgspec.structs.replace(request, noted=(*request.noted, "max_tokens"))
         return request, works
@@ -219,16 +241,18 @@ class Pipeline:
             )
         return room
 
-    def _work(self, request: Request, choice: int, prompt: Rendered, max_tokens: int) -> Work:
-        sampling, n = request.sampling, choice % request.n
+    def _work(self, request: Request, scope: str, n: int, tokens: list[int], max_tokens: int) -> Work:
+        """Return the work of the `n`-th choice of a prompt."""
+        sampling = request.sampling
         if n and sampling.seed is not None:
             sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
         return Work(
             id=f"{request.id}/{next(self._work_numbers)}",
-            tokens=prompt.tokens,
+            tokens=tokens,
             sampling=sampling,
             max_tokens=max_tokens,
             stop=request.stop,
+            scope=scope,
         )
 
     def close(self) -> None:

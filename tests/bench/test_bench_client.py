@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firesteel.bench.client import Answer, Connection, Json, ask, exchange_all, summarise, timed_events
+from firesteel.bench.client import Answer, Connection, Json, ask, exchange_all, summarise, timed_events, timed_progress
 from firesteel.errors import EngineFailure
 from tests.bench.sse_server import answering, chunked
 
@@ -37,6 +37,18 @@ def test_an_event_has_the_time_of_its_last_byte() -> None:
     half = STREAM.index(b"def") + 1
     pieces = [(1.0, STREAM[:half]), (2.0, STREAM[half:])]
     assert [seconds for seconds, _ in timed_events(pieces)] == [2.0] * len(EVENTS)
+
+
+PROGRESS = b": queued\n\n: prefill 64/200\n\n: prefill 128/200\n\n" + STREAM
+
+
+@given(st.lists(st.integers(min_value=0)))
+def test_progress_has_the_time_at_which_its_line_was_complete(places: list[int]) -> None:
+    pieces = [(float(number), piece) for number, piece in enumerate(cut(PROGRESS, places))]
+    ends = [PROGRESS.index(line) + len(line) for line in (b"64/200\n", b"128/200\n")]
+    starts = sorted(place % (len(PROGRESS) + 1) for place in places)
+    expected = [float(sum(start < end for start in starts)) for end in ends]
+    assert timed_progress(pieces) == list(zip(expected, [64, 128], strict=True))
 
 
 def test_times_count_from_the_request_to_events_with_text() -> None:
@@ -113,4 +125,15 @@ def test_a_server_that_hangs_up_is_a_failure() -> None:
         connection.socket.shutdown(1)  # nothing more is asked, so the server closes
         with pytest.raises(EngineFailure, match="closed the connection"):
             connection.receive()
+        connection.close()
+
+
+def test_what_came_within_a_time_is_there_and_the_rest_is_not_waited_for() -> None:
+    half = chunked([STREAM])[:-40]
+    with answering(half) as port:
+        connection = Connection(port)
+        connection.send("/v1/completions", {})
+        exchange = connection.receive_for(0.2)
+        assert not exchange.complete
+        assert timed_events(exchange.pieces)[0][1] == EVENTS[0]
         connection.close()

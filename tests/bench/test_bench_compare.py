@@ -2,7 +2,9 @@ import pytest
 
 from firesteel.bench import client, compare, roofline, workload
 from firesteel.bench.client import Answer, Json
-from firesteel.bench.compare import Measured, Options
+from firesteel.bench.compare import Measured
+from firesteel.bench.options import Kind, Options
+from firesteel.errors import ConfigError
 from firesteel.models.gguf import Header, Tensor
 
 OURS, THEIRS = 1, 2
@@ -55,9 +57,9 @@ def test_workloads_ship_with_the_package(kind: str) -> None:
 
 
 def test_number_of_tokens_goes_where_the_kind_needs_it() -> None:
+    kinds: tuple[Kind, ...] = ("decode", "prefill")
     decode, prefill = (
-        compare.adapted(workload.load(kind), Options(kind=kind, model="m", pairs=1, num_tokens=2048))
-        for kind in ("decode", "prefill")
+        compare.adapted(workload.load(kind), Options(kind=kind, model="m", pairs=1, tokens=(2048,))) for kind in kinds
     )
     assert decode.max_tokens == 2048
     assert prefill.prompt_tokens == 2048
@@ -89,3 +91,8 @@ def test_embedding_counts_only_where_it_is_the_head() -> None:
 
 def test_prefill_multiplies_by_the_matrices_of_the_layers() -> None:
     assert roofline.multiply_adds_per_token(header(EMBEDDING, *LAYER)) == 64
+
+
+def test_rates_need_a_model_with_weights() -> None:
+    with pytest.raises(ConfigError, match="needs a real model"):
+        compare.ceiling("decode", None, 1)

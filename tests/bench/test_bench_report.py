@@ -78,3 +78,24 @@ def test_saved_file_is_named_after_kind_date_and_machine(tmp_path: Path) -> None
     assert path.name.startswith("decode-2")
     assert path.name.endswith("-example-r-cpu-2-ghz-2-core.json")
     assert msgspec.json.decode(path.read_bytes(), type=Report) == example()
+
+
+def shown(document: Report) -> str:
+    out = io.StringIO()
+    Console(width=200, file=out).print(report.table(document))
+    return out.getvalue()
+
+
+def test_of_times_the_limit_is_a_floor() -> None:
+    text = shown(example(unit="ms", ceiling=Ceiling(6.0, "bare"), peer=None))
+    assert "floor" in text
+    assert "2.00 × the floor" in text
+    assert "ceiling" not in text
+
+
+def test_rows_in_the_details_become_a_table_of_their_own() -> None:
+    rows = [{"history": 1024, "ttft_ms": 12.5}, {"history": 131072, "ttft_ms": 99.5}]
+    text = shown(example(details={"by_history": rows, "target": "none"}))
+    assert "ttft ms" in text
+    assert "131072" in text
+    assert "target" in text

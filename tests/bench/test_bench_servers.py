@@ -1,5 +1,8 @@
+import os
 import sys
+from types import SimpleNamespace
 
+import psutil
 import pytest
 
 from firesteel.bench import peer, servers
@@ -11,14 +14,15 @@ firesteel_engine{what="step_seconds"} 2.5
 firesteel_engine{what="native_seconds"} 2.0
 firesteel_engine{what="num_steps"} 7.0
 '''
-import http.server, sys
+import http.server, os, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     count = 0
     def do_GET(self):
         Handler.count += 1
         self.send_response(503 if Handler.count < 3 else 200)
         self.end_headers()
-        self.wfile.write(METRICS if self.path == "/metrics" else b"")
+        found = {"/metrics": METRICS, "/word": os.environ.get("WORD", "").encode()}
+        self.wfile.write(found.get(self.path, b""))
     def log_message(self, *args): pass
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 """
@@ -34,6 +38,31 @@ def test_block_is_entered_when_healthy_and_leaves_no_process() -> None:
     assert server.process.returncode is not None
     with pytest.raises(OSError, match="refused"):
         server.get("/health")
+
+
+def test_a_killed_server_leaves_no_process_and_can_be_started_again() -> None:
+    port = servers.free_port()
+    for word in ("first", "second"):
+        with servers.running([sys.executable, "-c", SERVER, str(port)], port, {"WORD": word}) as server:
+            assert server.get("/word") == word
+            server.kill()
+            assert not psutil.pid_exists(server.process.pid)
+
+
+def test_peak_memory_is_at_least_what_is_occupied_now() -> None:
+    port = servers.free_port()
+    with servers.running([sys.executable, "-c", SERVER, str(port)], port) as server:
+        assert server.peak_bytes() > 1_000_000
+    assert servers.peak_bytes(os.getpid()) >= servers.resident_bytes() * 0.9
+
+
+def test_settings_reach_the_peer_and_unknown_ones_are_refused() -> None:
+    assert peer.command("m", 1, 2, {"n_ctx": 2048})[-1] == '{"n_ctx": 2048}'
+    params = SimpleNamespace(n_ctx=0)
+    peer.configure(params, {"n_ctx": 2048})
+    assert params.n_ctx == 2048
+    with pytest.raises(AttributeError, match="cache_ram"):
+        peer.configure(params, {"cache_ram": 1})
 
 
 def test_a_server_that_ends_early_is_quoted() -> None:

@@ -9,6 +9,7 @@ from firesteel import machine
 from firesteel.cli import doctor as doctor_module
 from firesteel.cli.doctor import Storage, doctor, outlook, parse_kernels, sources
 from firesteel.models import catalogue
+from tests.backend import tiny_models
 
 GIB = 1 << 30
 
@@ -45,6 +46,23 @@ def test_table_names_every_model(run: CliRunner, monkeypatch: pytest.MonkeyPatch
     assert result.exit_code == 0, result.output
     for words in ("10.0 GB/s", "estimates", *(entry.name for entry in catalogue.CATALOGUE)):
         assert words in result.stdout
+
+
+def test_memory_is_shown_part_by_part_once_the_model_is_here(
+    run: CliRunner, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    monkeypatch.setattr(machine, "available_bytes", lambda: 3_000_000_000)
+    assert "is known once it is pulled" in run.invoke(application()).stdout
+    path = tiny_models.transformer(tmp_path / "tiny.gguf")
+    monkeypatch.setattr(doctor_module, "local_path", lambda entry: path)
+    text = run.invoke(application()).stdout
+    assert "3,000 MB of memory are available" in text
+    for part in ("weights", "KV", "intermediate results", "cache of idle conversations 537 MB", "program"):
+        assert part in text
+    document = json.loads(run.invoke(application(), ["--json"]).stdout)
+    assert document["available_bytes"] == 3_000_000_000
+    assert set(document["memory"]) == {"weights", "kv", "compute", "cache", "program"}
 
 
 def test_outlook_of_a_model_that_is_not_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ def test_every_environment_variable_is_documented() -> None:
 
 
 def test_every_metric_is_documented() -> None:
-    from firesteel.engine.loop import Statistics
+    from firesteel.engine.statistics import Statistics
 
     names = names_in_source(r"[\"'](firesteel_[a-z_]*[a-z])[\"']") | set(Statistics.__struct_fields__)
     assert "firesteel_ttft_seconds" in names

@@ -202,7 +202,7 @@ def test_a_prompt_that_holds_a_running_answer_does_not_wait_for_it() -> None:
     bench.add("first", prompt, max_tokens=300)
     bench.run()
     answer = bench.encode(bench.text("first"))
-    bench.engine.scheduler.host.clear()
+    bench.engine.warm.close()
     bench.add("again", prompt, max_tokens=300)
     for _ in range(3):
         bench.engine.step()

@@ -11,7 +11,7 @@ from firesteel.backend.base import Output
 from firesteel.backend.scripted import ScriptedBackend, parse_script
 from firesteel.clock import SystemClock
 from firesteel.config import EngineConfig
-from firesteel.engine.loop import Statistics
+from firesteel.engine.statistics import Statistics
 from firesteel.engine.worker import EngineWorker
 from firesteel.types import Delta, Event, Failure, Finish, Sampling, Work
 from tests.engine.helpers import chat, text_of

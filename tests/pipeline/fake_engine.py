@@ -32,6 +32,12 @@ class FakeEngine:
     def cancel(self, id: str) -> None:
         self.cancelled.append(id)
 
+    def steer(self, id: str, work: Work, deliver: Callable[[Event], None]) -> None:
+        raise AssertionError("nothing steers over HTTP yet")
+
+    def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
+        raise AssertionError("nothing rewinds over HTTP yet")
+
     def tell(self, number: int, event: Callable[[str], Event]) -> None:
         """Emit an event of the sequence that was added as number `number`."""
         id = self.works[number].id
@@ -40,8 +46,8 @@ class FakeEngine:
     def say(self, text: str, number: int = 0, num_tokens: int = 1) -> None:
         self.tell(number, lambda id: Delta(id, text, num_tokens))
 
-    def finish(self, number: int = 0, reason: FinishReason = "stop") -> None:
-        self.tell(number, lambda id: Finish(id, reason, USAGE))
+    def finish(self, number: int = 0, reason: FinishReason = "stop", tokens: list[int] | None = None) -> None:
+        self.tell(number, lambda id: Finish(id, reason, USAGE, tokens or []))
 
 
 def make_pipeline(engine: FakeEngine, max_live: int = 4, max_queue: int = 0, **options: Any) -> Pipeline:

@@ -94,6 +94,7 @@ def test_stop_may_be_one_string_and_top_k_off() -> None:
 def test_both_names_of_max_tokens() -> None:
     assert parsed(max_tokens=5).max_tokens == 5
     assert parsed(max_tokens=5, max_completion_tokens=5).max_tokens == 5
+    assert parsed(max_tokens=0).max_tokens == parsed(max_completion_tokens=0).max_tokens == 0
     assert refused(max_tokens=5, max_completion_tokens=6).param == "max_tokens"
 
 

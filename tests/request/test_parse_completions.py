@@ -57,7 +57,7 @@ def test_settings() -> None:
         ({"echo": True, "logprobs": 0}, "echo"),
         ({"logprobs": 6}, "logprobs"),
         ({"logprobs": True}, "logprobs"),
-        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -1}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"grammar": "root ::= x"}, "grammar"),
     ],

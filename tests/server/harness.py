@@ -32,7 +32,7 @@ class Client:
             "headers": [],
         }
         request = Request(self._scope, self._receive)
-        request.state.request_id = "r"
+        request.state.request_id, request.state.scope = "r", ""
         self._answer = Answer(
             self.pipeline,
             self.metrics,

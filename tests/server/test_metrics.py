@@ -4,7 +4,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from firesteel.engine.loop import Statistics
+from firesteel.engine.statistics import Statistics
 from tests.server.live import Live, Wire, chat_body, wait_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "metrics.md"

@@ -40,10 +40,12 @@ def chat_request(
     tool_choice: str = "auto",
     num_logprobs: int | None = None,
     include_usage: bool = False,
+    max_tokens: int | None = None,
 ) -> Request:
     """Return a chat request."""
     prompt = ChatPrompt(messages=(Message(role="user", content="hi"),), tools=tools, tool_choice=tool_choice)
-    return _request("chat", (prompt,), n, num_logprobs, include_usage)
+    request = _request("chat", (prompt,), n, num_logprobs, include_usage)
+    return msgspec.structs.replace(request, max_tokens=max_tokens)
 
 
 def completion_request(
@@ -130,7 +132,7 @@ def runs(draw: st.DrawFn, num_choices: int, *, logprobs: bool) -> Run:
     queues: list[list[Event]] = []
     for choice in range(num_choices):
         texts = draw(st.lists(TEXTS, max_size=6))
-        reason: FinishReason = draw(st.sampled_from(["stop", "length", "cancelled"]))
+        reason: FinishReason = draw(st.sampled_from(["stop", "length", "cancelled", "steered"]))
         queues.append([*(delta(text, logprobs=logprobs) for text in texts), finish(reason, num_output=choice)])
     run: Run = []
     while any(queues):

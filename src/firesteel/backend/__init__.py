@@ -5,14 +5,25 @@ from typing import TYPE_CHECKING
 from firesteel.errors import ConfigError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from firesteel.backend.base import Backend
     from firesteel.config import EngineConfig
     from firesteel.types import ModelInfo, Tokenizer
 
 
 def model_info(config: "EngineConfig") -> "ModelInfo":
-    """Return what the configured model's file says about itself. Raises ModelError when it is not here."""
-    from firesteel.models.gguf import read_info
+    """Return what the configured model's file says about itself; with `yarn`, its context is the stretched one.
+
+    Raises ModelError when it is not here, ConfigError for a context that it does not have.
+    """
+    from firesteel.backend.blueprint import draw
+
+    return draw(model_path(config), config).info
+
+
+def model_path(config: "EngineConfig") -> "Path":
+    """Return the configured model's file, or its requantised copy. Raises ModelError when it is not here."""
     from firesteel.models.pull import resolve
 
     path = resolve(config.model)
@@ -20,20 +31,26 @@ def model_info(config: "EngineConfig") -> "ModelInfo":
         from firesteel.backend.quantize import quantized
 
         path = quantized(path, config.quantize)
-    return read_info(path)
+    return path
 
 
 def open_backend(config: "EngineConfig") -> "Backend":
-    """Load the configured backend and model. Raises ModelError or ConfigError."""
+    """Load the configured backend and model, unless memory is short. Raises ModelError or ConfigError."""
     if config.backend == "scripted":
+        _refuse_real(config)
         from firesteel.backend.scripted import ScriptedBackend
         from firesteel.clock import SystemClock
 
         return ScriptedBackend(None, config, SystemClock())
     _refuse_script(config)
+    from firesteel.backend.blueprint import draw
     from firesteel.backend.llamacpp.backend import LlamaBackend
+    from firesteel.backend.memory import require
+    from firesteel.machine import available_bytes
 
-    return LlamaBackend(model_info(config), config)
+    blueprint = draw(model_path(config), config)
+    require(blueprint.memory, available_bytes(), config)
+    return LlamaBackend(blueprint, config)
 
 
 def open_tokenizer(config: "EngineConfig") -> "Tokenizer":
@@ -45,9 +62,14 @@ def open_tokenizer(config: "EngineConfig") -> "Tokenizer":
     _refuse_script(config)
     from firesteel.backend.llamacpp.tokenizer import LlamaTokenizer
 
-    return LlamaTokenizer(model_info(config).path)
+    return LlamaTokenizer(str(model_path(config)))
 
 
 def _refuse_script(config: "EngineConfig") -> None:
     if config.script is not None:
         raise ConfigError("--script needs --backend scripted: a real model cannot be told what to say")
+
+
+def _refuse_real(config: "EngineConfig") -> None:
+    if config.kv_type != "f16" or config.yarn is not None:
+        raise ConfigError("--kv-type and --yarn need a real model: the scripted one has no KV and no positions")

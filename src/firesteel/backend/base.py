@@ -55,7 +55,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     max_sequences: int  # sequence ids are 0 … max_sequences - 1
     max_rows: int  # rows of one batch
     chunk_rows: int  # rows of the fastest prefill chunk
-    max_step_tokens: int = 1  # tokens that one BEST row may yield
+    max_step_tokens: int = 1  # tokens that one BEST row may yield; more than one needs `can_trim`
     can_trim: bool = True
     can_fork: bool = True
     can_abort: bool = False  # `abort` interrupts a running step

@@ -4,11 +4,13 @@ The client shares the cores with the server that it measures, so while bytes arr
 lets httptools (C) undo the chunked encoding; events are parsed after the answer is complete.
 """
 
+import re
 import selectors
 import socket
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Any, Protocol
 
 import httptools
@@ -121,8 +123,19 @@ class Connection:
         """Send `body`, wait for the whole stream and return what it says."""
         return self.exchange(path, body).answer()
 
+    def receive_for(self, seconds: float) -> Exchange:
+        """Take in what arrives within `seconds` and return the exchange, complete or not."""
+        exchange, deadline = self.current, time.perf_counter() + seconds
+        assert exchange is not None, "receive before send"
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.socket, selectors.EVENT_READ)
+            while not exchange.complete and (left := deadline - time.perf_counter()) > 0:
+                if selector.select(left):
+                    self.receive()
+        return exchange
+
     def close(self) -> None:
-        """Close the socket."""
+        """Close the socket; an answer that is not complete is thereby cancelled."""
         self.socket.close()
 
 
@@ -158,6 +171,14 @@ def timed_events(pieces: Sequence[tuple[float, bytes]]) -> list[tuple[float, Jso
         data = [block[6:] for block in blocks if block.startswith(b"data: {")]  # neither comments nor [DONE]
         events.extend((seconds, msgspec.json.decode(text)) for text in data)
     return events
+
+
+def timed_progress(pieces: Sequence[tuple[float, bytes]]) -> list[tuple[float, int]]:
+    """Return the prompt tokens that our server's comments said to be computed, with the time of each."""
+    stream = b"".join(piece for _, piece in pieces)
+    ends = list(accumulate(len(piece) for _, piece in pieces))
+    found = re.finditer(rb"^: prefill (\d+)/\d+\n", stream, re.MULTILINE)
+    return [(pieces[bisect_left(ends, match.end())][0], int(match[1])) for match in found]
 
 
 def event_text(event: Json) -> str:

@@ -2,33 +2,22 @@
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from firesteel import machine
-from firesteel.bench import client, peer, roofline, servers, workload
+from firesteel.bench import client, roofline, servers, workload
 from firesteel.bench.client import Answer
-from firesteel.bench.report import Peer, Report, ratio_median
+from firesteel.bench.options import Options
+from firesteel.bench.report import Measurement
 from firesteel.bench.roofline import Ceiling
+from firesteel.bench.subject import Subject
 from firesteel.bench.workload import Workload
-from firesteel.models import files, gguf, pull
+from firesteel.errors import ConfigError
 from firesteel.models.gguf import Header
 
 PATH = "/v1/completions"
-
-
-class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What to measure. `num_tokens`: to decode, or of the prompt to prefill; `None` is the workload's own."""
-
-    kind: Literal["decode", "prefill"]
-    model: str
-    pairs: int
-    num_tokens: int | None = None
-    with_peer: bool = False
-    quantize: Literal["q4_0", "q8_0"] | None = None
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -42,54 +31,32 @@ class Measured(msgspec.Struct, frozen=True):
     python_share: float
 
 
-def run(options: Options) -> Report:
-    """Measure and return the report. Raises `ModelError`, `ConfigError` or `EngineFailure`."""
-    peer_name = peer.describe() if options.with_peer else ""
-    path = model_path(options)
-    header = gguf.read_header(path)
-    description, num_threads = machine.describe(), machine.num_cores()
+def measure(options: Options, subject: Subject) -> Measurement:
+    """Measure the rate that `options.kind` names. Raises `ConfigError` or `EngineFailure`."""
     work = adapted(workload.load(options.kind), options)
-    load = machine.load_average()
-    top = ceiling(options.kind, header, num_threads)  # before the servers start: nothing else may run
-    measured = measure(options, path, num_threads, work)
+    top = ceiling(options.kind, subject.header, subject.num_threads)  # before the servers start: nothing else may run
+    measured = ask_both(options, subject, work)
     rate = RATES[options.kind]
-    ours = [rate(answer) for answer in measured.ours]
-    theirs = Peer(peer_name, [rate(answer) for answer in measured.theirs]) if measured.theirs else None
-    return Report(
-        kind=options.kind,
+    return Measurement(
         workload=work.name,
-        model=options.model,
-        model_sha256=files.sha256_of(path),
-        machine=description,
         unit="tokens/s",
-        ours=ours,
-        peer=theirs,
-        ratio_median=ratio_median(ours, theirs),
+        ours=[rate(answer) for answer in measured.ours],
+        theirs=[rate(answer) for answer in measured.theirs],
         ceiling=top,
-        details={"threads": num_threads, "load_average_before": load} | details(measured),
+        details=details(measured),
     )
-
-
-def model_path(options: Options) -> Path:
-    """Return the file that both servers load. Raises `ModelError` when it is not on this machine."""
-    path = pull.resolve(options.model)
-    if options.quantize is None:
-        return path
-    from firesteel.backend.quantize import quantized  # loads llama.cpp
-
-    return quantized(path, options.quantize)
 
 
 def adapted(work: Workload, options: Options) -> Workload:
     """Return the workload with the number of tokens that was asked for."""
-    if options.num_tokens is None:
-        return work
     name = "max_tokens" if options.kind == "decode" else "prompt_tokens"
-    return msgspec.structs.replace(work, **{name: options.num_tokens})
+    return msgspec.structs.replace(work, **{name: options.num_tokens(getattr(work, name))})
 
 
-def ceiling(kind: str, header: Header, num_threads: int) -> Ceiling:
-    """Measure the machine and return what it allows for this kind."""
+def ceiling(kind: str, header: Header | None, num_threads: int) -> Ceiling:
+    """Measure the machine and return what it allows for this kind. Raises `ConfigError` without a model file."""
+    if header is None:
+        raise ConfigError(f"bench {kind} needs a real model; bench pipeline measures the scripted one")
     if kind == "decode":
         return roofline.decode_ceiling(header, num_threads)
     return roofline.prefill_ceiling(header)
@@ -108,17 +75,16 @@ def prefill_rate(answer: Answer) -> float:
 RATES: dict[str, Callable[[Answer], float]] = {"decode": decode_rate, "prefill": prefill_rate}
 
 
-def measure(options: Options, path: Path, num_threads: int, work: Workload) -> Measured:
+def ask_both(options: Options, subject: Subject, work: Workload) -> Measured:
     """Start the servers, warm them up, ask them in the order A B B A …, and end them."""
     with ExitStack() as stack:
         ports = [servers.free_port()]
-        command = servers.serve_command(ports[0], ["--model", str(path)])
-        server = stack.enter_context(servers.running(command, ports[0]))
+        server = stack.enter_context(servers.running(subject.serve_command(ports[0]), ports[0]))
         if options.with_peer:
             ports.append(servers.free_port())
-            stack.enter_context(servers.running(peer.command(str(path), ports[1], num_threads), ports[1]))
+            stack.enter_context(servers.running(subject.peer_command(ports[1]), ports[1]))
         steps, native = server.engine_seconds()
-        ours, theirs = alternate(ports, path.name, work, options.pairs)
+        ours, theirs = alternate(ports, subject.model_id, work, options.pairs)
         steps_after, native_after = server.engine_seconds()
         return Measured(ours, theirs, 1 - (native_after - native) / (steps_after - steps))
 

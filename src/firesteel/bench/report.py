@@ -4,17 +4,18 @@ import re
 from datetime import date
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from firesteel.bench.options import Kind
 from firesteel.bench.roofline import Ceiling
 from firesteel.machine import Machine
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.table import Table
 
-Kind = Literal["decode", "prefill", "pipeline"]
 RESULTS = Path("benchmarks/results")
 
 
@@ -37,6 +38,17 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ours: list[float]
     peer: Peer | None
     ratio_median: float | None
+    ceiling: Ceiling
+    details: dict[str, Any]
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """What a kind found out: the part of the report that is its own. `theirs` is empty without a peer."""
+
+    workload: str
+    unit: str
+    ours: list[float]
+    theirs: list[float]
     ceiling: Ceiling
     details: dict[str, Any]
 
@@ -71,21 +83,61 @@ def save(report: Report, folder: Path = RESULTS) -> Path:
     return path
 
 
-def table(report: Report) -> "Table":
-    """Return the report as a table for people."""
+def table(report: Report) -> "Group":
+    """Return the report for people: a table, and one more for each detail that is itself a table."""
+    from rich.console import Group
+
+    inner = [_details_table(name, value) for name, value in report.details.items() if is_table(value)]
+    return Group(_main_table(report), *inner)
+
+
+def _main_table(report: Report) -> "Table":
     from rich.table import Table
 
     rows = Table(title=f"{report.kind} · {report.workload} · {report.model}", show_header=False)
-    ours = median(report.ours)
-    rows.add_row("ours", f"{ours:,.1f} {report.unit} (median of {len(report.ours)})")
+    rows.add_row("ours", f"{median(report.ours):,.{digits(report)}f} {report.unit} (median of {len(report.ours)})")
     if report.peer is not None:
-        rows.add_row(report.peer.name, f"{median(report.peer.values):,.1f} {report.unit}")
+        rows.add_row(report.peer.name, f"{median(report.peer.values):,.{digits(report)}f} {report.unit}")
         rows.add_row("ratio", f"{report.ratio_median:.3f} (median of pairs)")
-    rows.add_row("ceiling", f"{report.ceiling.value:,.1f} {report.unit}: {report.ceiling.what}")
-    rows.add_row("reached", f"{ours / report.ceiling.value:.0%} of the ceiling")
+    name = "ceiling" if is_rate(report) else "floor"
+    rows.add_row(name, f"{report.ceiling.value:,.{digits(report)}f} {report.unit}: {report.ceiling.what}")
+    rows.add_row("reached", reached(report))
     for name, value in report.details.items():
-        rows.add_row(name.replace("_", " "), written(value))
+        if not is_table(value):
+            rows.add_row(name.replace("_", " "), written(value))
     return rows
+
+
+def is_rate(report: Report) -> bool:
+    """Return whether more is better, so that the limit is a ceiling; of times and counts it is a floor."""
+    return report.unit.endswith("/s")
+
+
+def digits(report: Report) -> int:
+    """Return how many decimals a value needs: factors more than others."""
+    return 3 if report.unit.startswith("×") else 1
+
+
+def reached(report: Report) -> str:
+    """Return how far the median is from what the physics allows."""
+    ours, limit = median(report.ours), report.ceiling.value
+    return f"{ours / limit:.0%} of the ceiling" if is_rate(report) else f"{ours / limit:.2f} × the floor"
+
+
+def is_table(value: object) -> bool:
+    """Return whether a detail is a list of rows."""
+    return isinstance(value, list) and bool(value) and all(isinstance(row, dict) for row in value)
+
+
+def _details_table(name: str, rows: list[dict[str, Any]]) -> "Table":
+    from rich.table import Table
+
+    table = Table(title=name.replace("_", " "), box=None)
+    for column in rows[0]:
+        table.add_column(column.replace("_", " "), justify="right", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(written, row.values()))
+    return table
 
 
 def written(value: object) -> str:

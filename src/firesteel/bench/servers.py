@@ -1,21 +1,27 @@
 """Servers as processes: started on a free port, waited for, ended for certain."""
 
 import http.client
+import os
+import re
 import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import IO
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
 
 import msgspec
 
 from firesteel.errors import EngineFailure
 
+if TYPE_CHECKING:
+    import psutil
+
 START_SECONDS = 180.0
-STOP_SECONDS = 15.0
+STOP_SECONDS = 30.0  # ours brings what is warm to the disk first
 ENGINE_METRIC = "firesteel_engine"
 
 
@@ -29,13 +35,17 @@ class Server(msgspec.Struct, frozen=True):
         """Return the body of a GET request, whatever the status. Raises `OSError` when nobody answers."""
         return get(self.port, path)[1]
 
-    def engine_seconds(self) -> tuple[float, float]:
-        """Return the seconds that our engine spent in steps so far, and the part inside the backend's code."""
+    def engine(self) -> dict[str, float]:
+        """Return what our engine says about itself: `engine.loop.Statistics`."""
         from prometheus_client.parser import text_string_to_metric_families
 
         families = text_string_to_metric_families(self.get("/metrics"))
         samples = [sample for family in families if family.name == ENGINE_METRIC for sample in family.samples]
-        found = {sample.labels["what"]: sample.value for sample in samples}
+        return {sample.labels["what"]: sample.value for sample in samples}
+
+    def engine_seconds(self) -> tuple[float, float]:
+        """Return the seconds that our engine spent in steps so far, and the part inside the backend's code."""
+        found = self.engine()
         return found["step_seconds"], found["native_seconds"]
 
     def cpu_seconds(self) -> dict[str, float]:
@@ -46,9 +56,28 @@ class Server(msgspec.Struct, frozen=True):
             times = process.cpu_times()
             return float(times.user + times.system)
 
-        gateway = psutil.Process(self.process.pid)
-        children = gateway.children(recursive=True)
+        gateway, *children = self.processes()
         return {"gateway": seconds(gateway), "engine": sum(seconds(child) for child in children)}
+
+    def processes(self) -> "list[psutil.Process]":
+        """Return the server's own process, then its children."""
+        import psutil
+
+        gateway = psutil.Process(self.process.pid)
+        return [gateway, *gateway.children(recursive=True)]
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that each process has occupied so far, summed up."""
+        return sum(peak_bytes(process.pid) for process in self.processes())
+
+    def kill(self) -> None:
+        """End the server and its children by SIGKILL, as a crash or a power cut would."""
+        import psutil
+
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait()
 
 
 def get(port: int, path: str) -> tuple[int, str]:
@@ -60,6 +89,24 @@ def get(port: int, path: str) -> tuple[int, str]:
         return response.status, response.read().decode()
     finally:
         connection.close()
+
+
+def peak_bytes(pid: int) -> int:
+    """Return the most memory that a process has occupied so far; what it occupies now where there is no /proc."""
+    import psutil
+
+    try:
+        found = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    except OSError:
+        found = None
+    return int(found[1]) * 1024 if found else int(psutil.Process(pid).memory_info().rss)
+
+
+def resident_bytes() -> int:
+    """Return the memory that this process occupies now."""
+    import psutil
+
+    return int(psutil.Process().memory_info().rss)
 
 
 def free_port() -> int:
@@ -75,13 +122,14 @@ def serve_command(port: int, arguments: Sequence[str]) -> list[str]:
 
 
 @contextmanager
-def running(command: Sequence[str], port: int) -> Iterator[Server]:
-    """Run `command` until the block ends; enter it when GET /health answers 200.
+def running(command: Sequence[str], port: int, env: Mapping[str, str] | None = None) -> Iterator[Server]:
+    """Run `command` until the block ends; enter it when GET /health answers 200. `env` adds to the environment.
 
     Raises `EngineFailure` with the end of the server's log when it ends early or is never ready.
     """
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT)
+        whole = os.environ | dict(env or {})
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT, env=whole)
         try:
             wait_ready(process, port, log)
             yield Server(port, process)

@@ -5,7 +5,8 @@ from typing import Annotated
 import typer
 
 from firesteel import __version__
-from firesteel.cli import bench, complete, doctor, models, run, serve
+from firesteel.cli import bench, cache, complete, doctor, models, run, serve
+from firesteel.cli.chat import command as chat
 from firesteel.cli.common import reported
 
 app = typer.Typer(
@@ -33,8 +34,10 @@ def options(
 
 
 app.command("run")(reported()(run.run))
+app.command("chat")(reported()(chat.chat))
 app.command("complete")(reported()(complete.complete))
 app.command("serve")(reported()(serve.serve))
 app.add_typer(models.app, name="models")
+app.add_typer(cache.app, name="cache")
 app.command("bench")(reported()(bench.bench))
 app.command("doctor")(reported()(doctor.doctor))

@@ -1,6 +1,6 @@
 """`firesteel bench`: how fast this is, beside a stock llama.cpp server and beside what the machine allows."""
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
@@ -10,79 +10,120 @@ if TYPE_CHECKING:
     from firesteel.bench.report import Report
 
 
-Kind = Literal["decode", "prefill", "pipeline"]
+Kind = Literal["decode", "prefill", "pipeline", "ttft", "steer", "cancel", "restart", "churn", "context"]
 PeerName = Literal["llama-server"]
 Quantization = Literal["q4_0", "q8_0"]
+KVType = Literal["f16", "q8_0"]
 
-DEFAULT_PAIRS = 5
-MODEL_OPTIONS = "--model, --vs and --quantize"
+
+class About(NamedTuple):
+    """What a kind measures, the options that it takes, and how many pairs it runs by default."""
+
+    what: str
+    takes: frozenset[str]
+    pairs: int = 5
+
+
+SERVERS = frozenset({"--model", "--vs", "--pairs", "--tokens", "--quantize"})
+KINDS: dict[Kind, About] = {
+    "decode": About("tokens a second of a greedy answer", SERVERS),
+    "prefill": About("prompt tokens a second up to the first token", SERVERS),
+    "pipeline": About("everything but the model, on the scripted backend", frozenset({"--pairs", "--tokens"})),
+    "ttft": About("time to the first token of a follow-up on warm history", SERVERS),
+    "steer": About("time from new words in mid-answer to the first token that knows them", SERVERS),
+    "cancel": About("time until the engine is free after a client left in mid-prefill", SERVERS),
+    "restart": About("the same conversation after a restart of the server", SERVERS, 1),
+    "churn": About("tokens computed twice by ten conversations in turn", SERVERS | {"--separate"}, 2),
+    "context": About(
+        "memory and step time by length of history",
+        frozenset({"--model", "--tokens", "--quantize", "--kv-type", "--end-to-end"}),
+        1,
+    ),
+}
+SEVERAL = ("ttft", "context")  # kinds that take --tokens more than once
 
 
 def bench(
     kind: Annotated[
-        Kind,
-        typer.Argument(
-            help="decode: tokens a second of a greedy answer. prefill: prompt tokens a second up to the "
-            "first token. pipeline: everything but the model, on the scripted backend."
-        ),
+        Kind, typer.Argument(help=". ".join(f"{name}: {about.what}" for name, about in KINDS.items()) + ".")
     ],
-    model: Annotated[str | None, typer.Option(help="A model's name or path.", show_default="the default model")] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(help="A model's name or path; scripted tries a kind out.", show_default="the default model"),
+    ] = None,
     vs: Annotated[
         PeerName | None, typer.Option(help="Measure this server too, on the same file, in alternation.")
     ] = None,
-    pairs: Annotated[int, typer.Option(min=1, help="How many times to ask each server.")] = DEFAULT_PAIRS,
-    tokens: Annotated[
+    pairs: Annotated[
         int | None,
-        typer.Option(min=2, help="Tokens to decode, or of the prompt.", show_default="the workload's"),
+        typer.Option(
+            min=1, help="How often each server is asked; churn: rounds.", show_default="5, churn 2, restart 1"
+        ),
+    ] = None,
+    tokens: Annotated[
+        list[int] | None,
+        typer.Option(
+            min=2,
+            help="Tokens to decode, of the prompt, or of history; ttft and context take several.",
+            show_default="the kind's",
+        ),
     ] = None,
     quantize: Annotated[
         Quantization | None, typer.Option(help="Requantise the model first; both servers get the result.")
     ] = None,
+    kv_type: Annotated[
+        KVType | None, typer.Option(help="context: how keys and values are stored.", show_default="f16")
+    ] = None,
+    separate: Annotated[bool, typer.Option("--separate", help="churn: the conversations share no prefix.")] = False,
+    end_to_end: Annotated[
+        bool, typer.Option("--end-to-end", help="context: one long prompt over HTTP, every token of it computed.")
+    ] = False,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")] = False,
     save: Annotated[bool, typer.Option("--save", help="Keep the document in benchmarks/results.")] = False,
 ) -> None:
-    """Measure speed over HTTP, with the ceiling that the machine sets."""
-    if kind == "pipeline":
-        if model or vs or quantize:
-            raise ConfigError(f"bench pipeline runs without a model: leave {MODEL_OPTIONS} out")
-        report = measure_pipeline(pairs, tokens)
-    else:
-        report = measure_model(kind, model, vs, pairs, tokens, quantize)
-    show(report, json=json, save=save)
-
-
-def measure_pipeline(pairs: int, tokens: int | None) -> "Report":
-    """Return the report of the scripted backend behind the whole server."""
-    from firesteel.bench import pipeline
-
-    return pipeline.run(pairs, tokens)
-
-
-def measure_model(
-    kind: Literal["decode", "prefill"],
-    model: str | None,
-    vs: PeerName | None,
-    pairs: int,
-    tokens: int | None,
-    quantize: Quantization | None,
-) -> "Report":
-    """Return the report of a real model."""
-    from firesteel.bench import compare
+    """Measure speed and memory, beside the limit that the machine sets."""
+    given = {"--model": model, "--vs": vs, "--pairs": pairs, "--tokens": tokens, "--quantize": quantize}
+    refuse_others(kind, given | {"--kv-type": kv_type, "--separate": separate, "--end-to-end": end_to_end})
+    if len(tokens or ()) > 1 and kind not in SEVERAL:
+        raise ConfigError(f"bench {kind} takes --tokens once; {' and '.join(SEVERAL)} take it several times")
+    if model == "scripted" and (vs or quantize):
+        raise ConfigError("--model scripted has no file: leave --vs and --quantize out")
+    end_cleanly()
+    from firesteel.bench import runner
+    from firesteel.bench.options import Options
     from firesteel.models import catalogue
 
-    options = compare.Options(
+    options = Options(
         kind=kind,
         model=model or catalogue.DEFAULT,
-        pairs=pairs,
-        num_tokens=tokens,
+        pairs=pairs or KINDS[kind].pairs,
+        tokens=tuple(tokens or ()),
         with_peer=vs is not None,
         quantize=quantize,
+        kv_type=kv_type or "f16",
+        separate=separate,
+        end_to_end=end_to_end,
     )
-    return compare.run(options)
+    show(runner.run(options), json=json, save=save)
+
+
+def end_cleanly() -> None:
+    """Let SIGTERM unwind like Ctrl-C: the servers that were started must not outlive the benchmark."""
+    import signal
+    import sys
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def refuse_others(kind: Kind, given: dict[str, Any]) -> None:
+    """Raise `ConfigError` for the options that were given and that `kind` does not take."""
+    takes = KINDS[kind].takes
+    if others := [name for name, value in given.items() if value and name not in takes]:
+        raise ConfigError(f"bench {kind} takes no {' or '.join(others)}; it takes {', '.join(sorted(takes))}")
 
 
 def show(report: "Report", *, json: bool, save: bool) -> None:
-    """Print the table, say where the file went, and end with the JSON document where it was asked for."""
+    """Print the tables, say where the file went, and end with the JSON document where it was asked for."""
     from rich.console import Console
 
     from firesteel.bench import report as reports

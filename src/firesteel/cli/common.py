@@ -38,6 +38,14 @@ ContextOption = Annotated[
     int | None,
     typer.Option(min=64, help="Tokens of KV, shared by all live requests.", show_default="16384 or the model's"),
 ]
+KvTypeOption = Annotated[
+    Literal["f16", "q8_0"],
+    typer.Option(help="How KV is stored; q8_0 takes half the memory and is slower, see docs/how-to/long-context.md."),
+]
+YarnOption = Annotated[
+    float | None,
+    typer.Option(help="Stretch the model's context by this factor, up to 8; see docs/how-to/long-context.md."),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

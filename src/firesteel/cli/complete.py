@@ -11,10 +11,12 @@ from firesteel.cli.common import (
     BackendOption,
     ContextOption,
     JsonOption,
+    KvTypeOption,
     ModelOption,
     QuantizeOption,
     ScriptOption,
     ThreadsOption,
+    YarnOption,
     print_json,
 )
 from firesteel.config import EngineConfig
@@ -38,13 +40,23 @@ def complete(
     temperature: Annotated[float, typer.Option(min=0, max=2, help="0 is greedy.")] = 0.0,
     threads: ThreadsOption = None,
     context: ContextOption = None,
+    kv_type: KvTypeOption = "f16",
+    yarn: YarnOption = None,
     json: JsonOption = False,
 ) -> None:
     """Print what the model would insert at the cursor, given the text before and after it."""
     path, line, column = parse_place(place)
     prompt = split_at(read_text(path), line, column)
     config = EngineConfig(
-        backend=backend, script=script, model=model, quantize=quantize, num_threads=threads, context_tokens=context
+        backend=backend,
+        script=script,
+        model=model,
+        quantize=quantize,
+        num_threads=threads,
+        context_tokens=context,
+        kv_type=kv_type,
+        yarn=yarn,
+        cache_bytes=0,  # one prompt: nothing could come back to what is idle
     )
     text, finish = fill(config, prompt, Sampling(temperature=temperature), max_tokens, quiet=json)
     if json:

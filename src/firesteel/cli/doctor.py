@@ -12,6 +12,7 @@ from firesteel.machine import Machine
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from firesteel.backend.memory import Memory
     from firesteel.models.catalogue import Entry
 
 WORKING_BYTES = 1 << 30  # beside the weights: context, caches, the program itself
@@ -49,6 +50,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     read_bytes_per_second: float  # DRAM, all cores
     storage: Storage
     models: tuple[ModelOutlook, ...]
+    available_bytes: int  # memory that could be taken now
+    memory: "Memory | None"  # what the default model takes with default settings; None: it is not here
 
 
 def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False) -> None:
@@ -62,6 +65,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
     console = Console()
     console.print(machine_table(diagnosis))
     console.print(model_table(diagnosis.models))
+    console.print(memory_line(diagnosis))
     console.print(
         "Expected speeds are estimates: half to all of what memory bandwidth allows. `firesteel bench decode` measures."
     )
@@ -83,7 +87,30 @@ def diagnose() -> Diagnosis:
         models=tuple(
             outlook(entry, description.memory_bytes, bandwidth) for entry in catalogue.CATALOGUE if entry.bytes
         ),
+        available_bytes=machine.available_bytes(),
+        memory=memory_of_default(),
     )
+
+
+def memory_of_default() -> "Memory | None":
+    """Return what the default model takes with default settings, part by part; None when it is not here."""
+    from firesteel.backend.blueprint import draw
+    from firesteel.config import EngineConfig
+    from firesteel.models import catalogue
+
+    path = local_path(catalogue.find(catalogue.DEFAULT))
+    return draw(path, EngineConfig()).memory if path else None
+
+
+def memory_line(diagnosis: Diagnosis) -> str:
+    """Return in words what `serve` takes with the default model, and what there is."""
+    from firesteel.backend.memory import megabytes, parts
+    from firesteel.models.catalogue import DEFAULT
+
+    available = f"{megabytes(diagnosis.available_bytes)} of memory are available"
+    if diagnosis.memory is None:
+        return f"{available}. What {DEFAULT} takes is known once it is pulled."
+    return f"{available}; {DEFAULT} takes up to {megabytes(diagnosis.memory.total)}: {parts(diagnosis.memory)}."
 
 
 def kernels() -> tuple[str, ...]:

@@ -11,10 +11,12 @@ from firesteel.cli.common import (
     BackendOption,
     ContextOption,
     JsonOption,
+    KvTypeOption,
     ModelOption,
     QuantizeOption,
     ScriptOption,
     ThreadsOption,
+    YarnOption,
     print_json,
 )
 from firesteel.config import EngineConfig
@@ -42,6 +44,8 @@ def run(
     seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
+    kv_type: KvTypeOption = "f16",
+    yarn: YarnOption = None,
     json: JsonOption = False,
 ) -> None:
     """Stream the model's answer to PROMPT, then say how fast it came.
@@ -55,6 +59,9 @@ def run(
         quantize=quantize,
         num_threads=threads,
         context_tokens=context,
+        kv_type=kv_type,
+        yarn=yarn,
+        cache_bytes=0,  # one prompt: nothing could come back to what is idle
     )
     messages = [Message(role="system", content=system)] if system else []
     messages.append(Message(role="user", content=read_prompt(prompt, stdin=stdin)))

@@ -1,6 +1,5 @@
 """`firesteel serve`: the OpenAI-compatible server."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -9,13 +8,15 @@ from firesteel.cli.common import (
     DEFAULT_MODEL,
     BackendOption,
     ContextOption,
+    KvTypeOption,
     ModelOption,
     QuantizeOption,
     ScriptOption,
     ThreadsOption,
+    YarnOption,
     ensure_model,
 )
-from firesteel.config import EngineConfig, ServerConfig
+from firesteel.config import EngineConfig, ServerConfig, api_keys
 
 HostOption = Annotated[str, typer.Option(help="Address; other than loopback needs FIRESTEEL_API_KEY.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="TCP port.")]
@@ -43,6 +44,8 @@ def serve(
     port: PortOption = 8080,
     threads: ThreadsOption = None,
     context: ContextOption = None,
+    kv_type: KvTypeOption = "f16",
+    yarn: YarnOption = None,
     chunk: ChunkOption = None,
     max_live: MaxLiveOption = None,
     max_queue: MaxQueueOption = 64,
@@ -59,6 +62,8 @@ def serve(
         quantize=quantize,
         num_threads=threads,
         context_tokens=context,
+        kv_type=kv_type,
+        yarn=yarn,
         chunk_tokens=chunk,
         max_live=max_live,
         cache_bytes=cache_mb * 1_000_000,
@@ -66,7 +71,7 @@ def serve(
     server = ServerConfig(
         host=host,
         port=port,
-        api_key=os.environ.get("FIRESTEEL_API_KEY") or None,
+        api_keys=api_keys(),
         max_queue=max_queue,
         max_body_bytes=max_body_mb * 1_000_000,
         grace_seconds=grace,
@@ -79,12 +84,15 @@ def start(engine: EngineConfig, server: ServerConfig) -> None:
     """Check what can be checked before any work, pull the model if need be, and serve."""
     import logging
 
+    from firesteel.backend.sizes import prices
     from firesteel.server.auth import check_bind
     from firesteel.server.run import serve as serve_until_signal
 
-    check_bind(server.host, server.api_key)
+    check_bind(server.host, server.api_keys)
     ensure_model(engine)
     name = "scripted" if engine.backend == "scripted" else engine.model
     logging.basicConfig(format="firesteel: %(message)s", level=logging.INFO)
+    for price in prices(engine):
+        logging.getLogger("firesteel").warning(price)
     logging.getLogger("firesteel").info("loading %s for http://%s:%d/v1", name, server.host, server.port)
     serve_until_signal(engine, server)

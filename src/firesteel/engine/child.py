@@ -9,15 +9,17 @@ import signal
 import socket
 import sys
 import threading
+import time
 import traceback
 from collections import deque
+from contextlib import suppress
 
 import msgspec
 
 from firesteel.backend import open_backend
 from firesteel.config import EngineConfig
 from firesteel.engine import messages
-from firesteel.engine.loop import Statistics
+from firesteel.engine.statistics import Statistics
 from firesteel.engine.worker import EngineWorker
 from firesteel.errors import FiresteelError
 from firesteel.types import Event, coalesce
@@ -25,6 +27,7 @@ from firesteel.types import Event, coalesce
 # Seconds after which a thread that wants the interpreter lock gets it from one that never sleeps.
 # Only the scripted backend steps that fast; it bounds how long its events wait for company.
 SWITCH_SECONDS = 0.001
+END_SECONDS = 11.0  # for what is not on disk yet
 CRASHED = 70  # exit status after a bug; the server tells the clients and starts a new process
 
 
@@ -60,7 +63,7 @@ class Outbox:
                 self._filled.clear()
                 self._send_all()
         except OSError:
-            os._exit(0)
+            return  # the server is gone: whoever reads its commands sees that, too
         except Exception:
             traceback.print_exc()
             os._exit(CRASHED)
@@ -91,7 +94,15 @@ def serve(connection: socket.socket, config: EngineConfig) -> None:
     capabilities = backend.capabilities
     outbox.send(messages.Ready(backend.info, capabilities.num_cells, capabilities.max_sequences))
     threading.Thread(target=outbox.run, name="sender", daemon=True).start()
-    _obey(connection, worker, outbox)
+    with suppress(OSError):
+        _obey(connection, worker, outbox)
+    threading.Thread(target=_end_for_certain, daemon=True).start()
+    worker.close()  # what is warm goes to the disk
+
+
+def _end_for_certain() -> None:
+    time.sleep(END_SECONDS)
+    os._exit(CRASHED)
 
 
 def _obey(connection: socket.socket, worker: EngineWorker, outbox: Outbox) -> None:
@@ -103,6 +114,10 @@ def _obey(connection: socket.socket, worker: EngineWorker, outbox: Outbox) -> No
             worker.add(command.work, outbox.put)
         elif isinstance(command, messages.Cancel):
             worker.cancel(command.id)
+        elif isinstance(command, messages.Steer):
+            worker.steer(command.id, command.work, outbox.put)
+        elif isinstance(command, messages.TakeBack):
+            worker.rewind(command.id, command.to_token, command.ban, command.hint)
         else:
             worker.ask_statistics(outbox.answer)
 

@@ -15,7 +15,13 @@ class Detokenizer:
 
     def __init__(self, piece: Callable[[int], bytes]) -> None:
         self._piece = piece
-        self._decode = _utf8_decoder("replace").decode
+        self._decoder = _utf8_decoder("replace")
+        self._decode = self._decoder.decode
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all bytes so far have left as characters."""
+        return not self._decoder.getstate()[0]
 
     def feed(self, tokens: Iterable[int]) -> str:
         """Return the text that `tokens` complete."""

@@ -1,5 +1,6 @@
 """The engine's loop: schedule → verify → accept → watch → emit, one step for all live sequences."""
 
+from collections import deque
 from collections.abc import Callable
 
 import msgspec
@@ -7,31 +8,17 @@ import msgspec
 from firesteel.backend.base import Aborted, Backend, Output
 from firesteel.clock import Clock, SystemClock
 from firesteel.config import EngineConfig
+from firesteel.engine.kv.open import open_warm
+from firesteel.engine.kv.warm import WarmKV
 from firesteel.engine.schedule import Plan, Scheduler
 from firesteel.engine.sequence import Sequence
+from firesteel.engine.statistics import Counters, Statistics
+from firesteel.engine.steer import Steer, begin, why_not
 from firesteel.errors import EngineFailure
-from firesteel.types import Event, Failure, Finish, Progress, Work
+from firesteel.types import Delta, Event, Failure, Finish, FinishReason, Progress, State, Usage, Work
 
 PROGRESS_SECONDS = 0.25  # least time between two progress events of one prompt
-
-
-class Statistics(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot of the engine; times in seconds since the start."""
-
-    num_waiting: int
-    num_running: int
-    num_steps: int
-    num_rows: int
-    num_prompt_tokens: int
-    num_cached_tokens: int
-    num_output_tokens: int
-    num_preemptions: int
-    num_cells: int
-    num_cells_leased: int
-    num_host_tokens: int
-    host_bytes: int
-    step_seconds: float
-    native_seconds: float  # the part of `step_seconds` inside the backend's own code
+NO_USAGE = Usage(num_prompt_tokens=0, num_cached_tokens=0, num_output_tokens=0)
 
 
 class Engine:
@@ -43,46 +30,113 @@ class Engine:
         config: EngineConfig,
         emit: Callable[[Event], None],
         clock: Clock | None = None,
-        is_cancelled: Callable[[str], bool] = lambda id: False,
+        is_interrupted: Callable[[str], bool] = lambda id: False,
+        wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.backend = backend
-        self.scheduler = Scheduler(backend, config)
+        self._arrived: deque[Callable[[], None]] = deque()  # filled by the disk's thread
+        self._wake = wake
+        self.warm: WarmKV = open_warm(backend, config, self._deliver)
+        self.scheduler = Scheduler(backend, config, self.warm)
         self._emit = emit
-        self._is_cancelled = is_cancelled
+        self._is_interrupted = is_interrupted
         self._now = (clock or SystemClock()).now
         self._sequences: dict[str, Sequence] = {}
         self._progress_at: dict[str, float] = {}
         self._arrivals = 0
-        self._num_steps = self._num_rows = 0
-        self._num_prompt = self._num_cached = self._num_output = 0
-        self._step_seconds = 0.0
+        self._counters = Counters()
         self._max_step_tokens = backend.capabilities.max_step_tokens
+        self._max_tokens = min(backend.capabilities.num_cells, backend.info.context_length)
         self.stepping: tuple[str, ...] = ()  # ids in the running batch; read by the thread that aborts
+        self.is_reading = False  # the running batch computes nothing but prompts
+
+    def _deliver(self, callback: Callable[[], None]) -> None:
+        """Run `callback` before the next step; called from any thread."""
+        self._arrived.append(callback)
+        self._wake()
 
     def add(self, work: Work) -> None:
         """Take a sequence. One that can never fit, or that is known already, fails at once."""
         num_needed = len(work.tokens) + work.max_tokens
-        if work.id in self._sequences:
+        if self._is_known(work.id):
             return self._emit(Failure(work.id, "invalid_value", f"id {work.id!r} is already running"))
-        if not work.tokens or work.max_tokens < 1:
-            return self._emit(Failure(work.id, "invalid_value", "prompt and max_tokens must not be empty"))
+        if not work.tokens or work.max_tokens < 0:
+            return self._emit(
+                Failure(work.id, "invalid_value", "the prompt must not be empty, nor max_tokens negative")
+            )
         if num_needed > self.backend.capabilities.num_cells:
             return self._emit(Failure(work.id, "context_length_exceeded", f"{num_needed} tokens do not fit"))
-        self._arrivals += 1
-        sequence = Sequence(work, self._arrivals, self.backend.tokenizer, self._now())
-        self._sequences[work.id] = sequence
+        sequence = self._sequence(work, self._now())
         self.scheduler.waiting.append(sequence)
-        return None
+        return self._fetch(sequence)
+
+    def _is_known(self, id: str) -> bool:
+        return id in self._sequences or self._steered(id) is not None
+
+    def _sequence(self, work: Work, now: float) -> Sequence:
+        self._arrivals += 1
+        sequence = Sequence(work, self._arrivals, self.backend.tokenizer, now)
+        self._sequences[work.id] = sequence
+        return sequence
+
+    def _fetch(self, sequence: Sequence) -> None:
+        """Let a waiting sequence wait for what the disk holds of its prompt."""
+
+        def arrived() -> None:
+            sequence.is_fetching = False
+
+        sequence.is_fetching = self.warm.fetch(sequence.work.scope, sequence.prompt[:-1], arrived)
 
     def cancel(self, id: str) -> None:
-        """End a sequence now; its KV rests in host memory. Unknown ids are ignored: it has just finished."""
+        """End a sequence now; its KV stays warm. Unknown ids are ignored: it has just finished.
+
+        A successor that waits for its turn takes its predecessor with it.
+        """
+        predecessor = self._steered(id)
+        if predecessor is not None:
+            predecessor.successor = None
+            self._end(predecessor, "cancelled")
+            self._emit(Finish(id, "cancelled", NO_USAGE))
+        elif (sequence := self._sequences.get(id)) is not None:
+            self._end(sequence, "cancelled")
+
+    def _steered(self, id: str) -> Sequence | None:
+        """Return the sequence whose successor is to be `id`."""
+        steered = (s for s in self._sequences.values() if s.successor is not None and s.successor.work.id == id)
+        return next(steered, None)
+
+    def steer(self, id: str, work: Work) -> None:
+        """End `id` at its next safe boundary and go on as `work`; see `EngineClient.steer`."""
+        predecessor, sequence = self._steered(id), self._sequences.get(id)
+        problem = why_not(id, work, predecessor or sequence, is_known=self._is_known(work.id))
+        if problem is not None:
+            return self._emit(problem)
+        if predecessor is not None and predecessor.successor is not None:
+            # Its words follow those that wait already; the answer between them stays empty.
+            tokens = predecessor.successor.work.tokens + work.tokens
+            predecessor.successor.work = msgspec.structs.replace(work, tokens=tokens)
+            return self._emit(Finish(id, "steered", NO_USAGE))
+        assert sequence is not None
+        sequence.successor = begin(work, self._now(), sequence.num_output)
+        return self._end(sequence, "steered") if sequence.num_output == 0 else None
+
+    def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
+        """Take output tokens of `id` back; see `EngineClient.rewind`."""
         sequence = self._sequences.get(id)
-        if sequence is not None:
-            sequence.reason = "cancelled"
+        if sequence is None:
+            return
+        rewound = sequence.rewind(to_token, ban)
+        self.scheduler.residence.rewind(sequence)
+        if rewound is not None:
+            self._emit(rewound)
+        self._emit_delta(sequence.insert(hint))
+        if sequence.reason is not None:
             self._finish(sequence)
 
     def step(self) -> bool:
         """Run one step; return False when there was nothing to do."""
+        while self._arrived:
+            self._arrived.popleft()()
         started = self._now()
         plan = self.scheduler.plan()
         if not plan:
@@ -92,12 +146,12 @@ class Engine:
         now = self._now()
         if outputs is not None:
             num_rows = sum(rows for _, rows in plan)
-            self._num_rows += num_rows
+            self._counters.num_rows += num_rows
             self.scheduler.cost.observe(num_rows, now - computing)
             for (sequence, rows), output in zip(plan, outputs, strict=True):
                 self._advance(sequence, rows, output, started, now)
-        self._num_steps += 1
-        self._step_seconds += self._now() - started
+        self._counters.num_steps += 1
+        self._counters.step_seconds += self._now() - started
         return True
 
     def _compute(self, plan: Plan) -> list[Output] | None:
@@ -116,9 +170,10 @@ class Engine:
             self.stepping = ()
 
     def _begin_step(self, plan: Plan) -> None:
-        """Publish what runs. A cancel posted before this is seen here, one after it sees `stepping`."""
+        """Publish what runs. An interruption posted before this is seen here, one after it sees `stepping`."""
+        self.is_reading = all(sequence.num_output == 0 for sequence, _ in plan)
         self.stepping = tuple([sequence.id for sequence, _ in plan])
-        if len(plan) == 1 and self._is_cancelled(self.stepping[0]):
+        if len(plan) == 1 and self._is_interrupted(self.stepping[0]):
             self.backend.abort()
 
     def _advance(self, sequence: Sequence, rows: int, output: Output, started: float, now: float) -> None:
@@ -132,32 +187,38 @@ class Engine:
             return self._fail(sequence, error)
         sequence.num_computed += rows
         if tokens:
-            # All tokens of a multi-token step but the last are in the backend's KV already.
-            num_ahead = len(tokens) - 1
             self._accept(sequence, tokens, now)
-            sequence.num_computed = min(sequence.num_computed + num_ahead, len(sequence.tokens))
-            self.scheduler.cells.lease(sequence.slot, sequence.num_computed)
-            if sequence.reason is not None:
-                if num_ahead:
-                    self.backend.trim(sequence.slot, sequence.num_computed)
-                self._finish(sequence)
+        elif is_last and sequence.work.max_tokens == 0:
+            sequence.reason = "length"
         else:
-            self.scheduler.cells.lease(sequence.slot, sequence.num_computed)
             self._report_progress(sequence, now)
+        self.scheduler.residence.advance(sequence)
+        if sequence.reason is not None:
+            self._finish(sequence)
+        elif sequence.successor is not None and sequence.is_at_boundary(now):
+            self._end(sequence, "steered")
         return None
 
     def _begin(self, sequence: Sequence, started: float) -> None:
         sequence.started_at = started
-        self._num_prompt += sequence.num_prompt
-        self._num_cached += sequence.num_cached
+        self._counters.num_prompt_tokens += sequence.num_prompt
+        self._counters.num_cached_tokens += sequence.num_cached
 
     def _accept(self, sequence: Sequence, tokens: list[int], now: float) -> None:
-        num_before = sequence.num_output
+        """Take the tokens of a step; all of them but the last are in the backend's KV already."""
+        num_before, num_ahead = sequence.num_output, len(tokens) - 1
         delta = sequence.accept(tokens)
-        self._num_output += sequence.num_output - num_before
+        self._counters.num_output_tokens += sequence.num_output - num_before
         if sequence.first_token_at is None:
             sequence.first_token_at = now
         sequence.last_token_at = now
+        if num_ahead:
+            sequence.num_computed = min(sequence.num_computed + num_ahead, len(sequence.tokens))
+            if sequence.reason is not None:
+                self.scheduler.residence.rewind(sequence)
+        self._emit_delta(delta)
+
+    def _emit_delta(self, delta: Delta | None) -> None:
         if delta is not None:
             self._emit(delta)
 
@@ -166,14 +227,50 @@ class Engine:
             self._progress_at[sequence.id] = now
             self._emit(Progress(sequence.id, sequence.num_computed, sequence.num_prompt))
 
+    def _end(self, sequence: Sequence, reason: FinishReason) -> None:
+        self._emit_delta(sequence.end(reason))
+        self._finish(sequence)
+
     def _finish(self, sequence: Sequence) -> None:
         assert sequence.reason is not None
-        self._forget(sequence, keep=True)
-        self._emit(Finish(sequence.id, sequence.reason, sequence.usage()))
+        steer, sequence.successor = sequence.successor, None
+        if steer is not None and sequence.reason != "cancelled":
+            self._succeed(sequence, steer)
+        else:
+            self._forget(sequence, keep=True)
+        self._emit_finish(sequence)
+        if steer is not None and sequence.reason == "cancelled":
+            self._emit(Failure(steer.work.id, "not_running", f"{sequence.id!r} was cancelled before"))
+
+    def _emit_finish(self, sequence: Sequence) -> None:
+        assert sequence.reason is not None
+        output = sequence.tokens[sequence.num_prompt :]
+        self._emit(Finish(sequence.id, sequence.reason, sequence.usage(), output))
+
+    def _succeed(self, sequence: Sequence, steer: Steer) -> None:
+        """Put the successor into the place of `sequence`; nothing is saved, copied or computed again."""
+        tokens = sequence.tokens + steer.work.tokens
+        room = self._max_tokens - len(tokens)
+        if room < min(1, steer.work.max_tokens):
+            message = f"{len(tokens)} tokens of history and new words do not fit into {self._max_tokens}"
+            self._emit(Failure(steer.work.id, "context_length_exceeded", message))
+            return self._forget(sequence, keep=True)
+        work = msgspec.structs.replace(
+            steer.work, tokens=tokens, max_tokens=min(steer.work.max_tokens, room), scope=sequence.work.scope
+        )
+        successor = self._sequence(work, steer.asked_at)
+        self.scheduler.hand_over(sequence, successor)
+        self._forget(sequence, keep=False)
+        if successor.state is State.WAITING:
+            self._fetch(successor)
+        return None
 
     def _fail(self, sequence: Sequence, error: EngineFailure) -> None:
         self._forget(sequence, keep=False)
-        self._emit(Failure(sequence.id, error.code or "engine_failure", error.message))
+        code = error.code or "engine_failure"
+        self._emit(Failure(sequence.id, code, error.message))
+        if sequence.successor is not None:
+            self._emit(Failure(sequence.successor.work.id, code, error.message))
 
     def _forget(self, sequence: Sequence, *, keep: bool) -> None:
         self.scheduler.retire(sequence, keep=keep)
@@ -182,28 +279,11 @@ class Engine:
 
     def statistics(self) -> Statistics:
         """Return a snapshot of the counters."""
-        scheduler = self.scheduler
-        return Statistics(
-            num_waiting=len(scheduler.waiting),
-            num_running=len(scheduler.running),
-            num_steps=self._num_steps,
-            num_rows=self._num_rows,
-            num_prompt_tokens=self._num_prompt,
-            num_cached_tokens=self._num_cached,
-            num_output_tokens=self._num_output,
-            num_preemptions=scheduler.num_preemptions,
-            num_cells=scheduler.cells.total,
-            num_cells_leased=scheduler.cells.num_leased,
-            num_host_tokens=scheduler.host.num_tokens,
-            host_bytes=scheduler.host.num_bytes,
-            step_seconds=self._step_seconds,
-            native_seconds=self.backend.native_seconds,
-        )
+        return self._counters.snapshot(self.scheduler, self.warm, self.backend.native_seconds)
 
     def close(self) -> None:
-        """Cancel everything and free the backend."""
-        self.scheduler.host.max_bytes = 0  # nothing of it is worth keeping
+        """Cancel everything and free the backend; what is warm stays on disk."""
         for id in list(self._sequences):
             self.cancel(id)
-        self.scheduler.host.clear()
+        self.warm.close()
         self.backend.close()

@@ -4,8 +4,8 @@ import struct
 
 import msgspec
 
-from firesteel.engine.loop import Statistics
-from firesteel.types import Delta, Failure, Finish, ModelInfo, Progress, Work
+from firesteel.engine.statistics import Statistics
+from firesteel.types import Delta, Failure, Finish, ModelInfo, Progress, Rewind, Work
 
 HEADER = struct.Struct("<I")  # bytes of the frame that follows
 
@@ -22,11 +22,27 @@ class Cancel(msgspec.Struct, frozen=True, tag="cancel"):
     id: str
 
 
+class Steer(msgspec.Struct, frozen=True, tag="steer"):
+    """End a sequence at the next safe boundary; go on with `work`."""
+
+    id: str
+    work: Work
+
+
+class TakeBack(msgspec.Struct, frozen=True, tag="rewind"):
+    """Take output tokens of a sequence back."""
+
+    id: str
+    to_token: int
+    ban: tuple[int, ...] = ()
+    hint: tuple[int, ...] = ()
+
+
 class AskStatistics(msgspec.Struct, frozen=True, tag="statistics"):
     """Send one `Snapshot`."""
 
 
-Command = Add | Cancel | AskStatistics
+Command = Add | Cancel | Steer | TakeBack | AskStatistics
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -52,7 +68,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
 class Events(msgspec.Struct, frozen=True, tag="events"):
     """The events of one or more steps, in order."""
 
-    events: list[Delta | Progress | Finish | Failure]
+    events: list[Delta | Progress | Rewind | Finish | Failure]
 
 
 Report = Ready | Broken | Snapshot | Events

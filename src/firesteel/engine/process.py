@@ -12,7 +12,7 @@ import msgspec
 
 from firesteel.config import EngineConfig
 from firesteel.engine import messages
-from firesteel.engine.loop import Statistics
+from firesteel.engine.statistics import Statistics
 from firesteel.errors import ModelError
 from firesteel.types import Event, Failure, Finish, Work
 
@@ -22,6 +22,7 @@ Deliver = Callable[[Event], None]
 
 FIRST_RETRY_SECONDS = 0.1
 LAST_RETRY_SECONDS = 10.0
+CLOSE_SECONDS = 12.0  # more than the child gives itself
 STABLE_SECONDS = 30.0  # a process that lived this long is restarted without delay
 
 
@@ -41,6 +42,7 @@ class EngineProcess:
         self._loaded: asyncio.Future[messages.Ready] | None = None
         self.ready: messages.Ready | None = None  # None while loading
         self.num_restarts = 0
+        self._closing = False
 
     async def start(self) -> None:
         """Begin to start the child; `wait_ready` tells when it has loaded its model."""
@@ -71,6 +73,21 @@ class EngineProcess:
         if id in self._delivers:
             self._send(messages.Cancel(id))
 
+    def steer(self, id: str, work: Work, deliver: Deliver) -> None:
+        """Go on from what `id` has said so far; see `EngineClient.steer`."""
+        if self.ready is None:
+            deliver(Failure(work.id, "server_not_ready", "the engine is restarting; send the request again"))
+            return
+        self._delivers[work.id] = deliver
+        self._send(messages.Steer(id, work))
+
+    def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
+        """Take output tokens of `id` back; see `EngineClient.rewind`. Raises ValueError for a negative offset."""
+        if to_token < 0:
+            raise ValueError(f"to_token is {to_token}; it counts the output tokens that stay")
+        if id in self._delivers:
+            self._send(messages.TakeBack(id, to_token, ban, hint))
+
     async def statistics(self) -> Statistics | None:
         """Return a snapshot of the engine, None while it is loading."""
         if self.ready is None:
@@ -84,8 +101,12 @@ class EngineProcess:
             return None
 
     async def close(self) -> None:
-        """End the child and everything that it runs."""
+        """End the child and everything that it runs; it gets a few seconds to bring what is warm to the disk."""
+        self._closing = True
         if self._supervisor:
+            if self.ready is not None and self._writer is not None:
+                self._writer.write_eof()
+                await asyncio.wait((self._supervisor,), timeout=CLOSE_SECONDS)
             self._supervisor.cancel()
             await asyncio.gather(self._supervisor, return_exceptions=True)
         if self._loaded and not self._loaded.done():
@@ -100,7 +121,7 @@ class EngineProcess:
         while True:
             started = time.monotonic()
             await self._run_once()
-            if self._has_failed_to_load():
+            if self._closing or self._has_failed_to_load():
                 return
             self.num_restarts += 1
             lived_long = time.monotonic() - started > STABLE_SECONDS
@@ -171,7 +192,8 @@ class EngineProcess:
             if not answer.done():
                 answer.set_exception(ConnectionError())
         self._asking.clear()
-        log.warning("the engine process ended (status %s)", status)
+        if not self._closing:
+            log.warning("the engine process ended (status %s)", status)
         message = f"the engine process ended (status {status}) and is being restarted; send the request again"
         for id, deliver in list(self._delivers.items()):
             deliver(Failure(id, "engine_crashed", message))

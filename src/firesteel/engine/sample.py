@@ -6,6 +6,7 @@ together weigh less than 1e-7 are cut by one comparison first; only what top-p m
 
 import math
 import os
+from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
@@ -46,14 +47,17 @@ class Sampler:
         plain = sampling.temperature == 0 and not self._adjusts and sampling.num_logprobs is None
         self.want = Want.BEST if plain else Want.LOGITS
 
-    def choose(self, logits: Logits, position: int) -> int:
-        """Return the token for `position`, given `logits` [vocabulary_size]; remembers it for penalties.
+    def choose(self, logits: Logits, position: int, ban: frozenset[int] = frozenset()) -> int:
+        """Return the token for `position`, not one of `ban`, given `logits` [vocabulary_size].
 
-        Raises EngineFailure when the logits are not numbers.
+        Remembers it for penalties. Raises EngineFailure when the logits are not numbers.
         """
         if not math.isfinite(logits.max()):
             raise EngineFailure("the model computed invalid numbers; its file may be damaged")
         adjusted = self._adjusted(logits) if self._adjusts else logits
+        if ban:
+            adjusted = adjusted.copy()
+            adjusted[list(ban)] = -np.inf
         if self.sampling.temperature == 0:
             token = int(adjusted.argmax())
         else:
@@ -61,6 +65,10 @@ class Sampler:
         if self._penalises:
             self._counts[token] = self._counts.get(token, 0) + 1
         return token
+
+    def rewind(self, tokens: list[int]) -> None:
+        """Go back to where only `tokens` had been chosen."""
+        self._counts = dict(Counter(tokens)) if self._penalises else {}
 
     def _adjusted(self, logits: Logits) -> Logits:
         adjusted = logits.copy()

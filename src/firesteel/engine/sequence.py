@@ -3,11 +3,13 @@
 from typing import Any
 
 from firesteel.backend.base import Output, Rows, Want
-from firesteel.engine.detokenize import Detokenizer
-from firesteel.engine.kv.host import token_array
+from firesteel.engine.kv.prefix import token_array
 from firesteel.engine.sample import Sampler, logprob_of
-from firesteel.engine.stop import StopStrings
-from firesteel.types import Delta, FinishReason, State, Tokenizer, TokenLogprob, Usage, Work
+from firesteel.engine.steer import Steer
+from firesteel.engine.watch import Watchers
+from firesteel.types import Delta, FinishReason, Rewind, State, Tokenizer, TokenLogprob, Usage, Work
+
+NO_BAN: frozenset[int] = frozenset()
 
 
 class Sequence:
@@ -25,20 +27,25 @@ class Sequence:
         self.prompt = token_array(work.tokens)
         self.num_computed = 0
         self.num_cached = 0
+        self.num_kept = 0  # positions saved for later while the sequence goes on
         self.state = State.WAITING
         self.slot = -1
         self.awaits: Sequence | None = None  # computes a prefix that this one will fork
+        self.is_fetching = False  # its prefix is on its way from the disk
         self.parked: Any = None  # own KV in host memory while preempted
+        self.num_parked = 0  # positions in it
+        self.successor: Steer | None = None
         self.reason: FinishReason | None = None
         self.sampler = Sampler(work.sampling)
-        self.want = self.sampler.want
+        self._base_want = Want.NONE if work.max_tokens == 0 else self.sampler.want
+        self.want = self._base_want
+        self._bans: dict[int, frozenset[int]] = {}  # length of `tokens` → what must not come next
         self._end_tokens = tokenizer.end_tokens
-        self._detokenizer = Detokenizer(tokenizer.piece)
-        self._stops = StopStrings(work.stop) if work.stop else None
-        self._num_text = 0  # code points fed to the watchers so far
-        self._num_released = 0
+        self._watchers = Watchers(tokenizer, work.stop)
+        self._num_rewound = 0
         self._num_reported = 0  # output tokens reported in deltas so far
         self._logprobs: list[tuple[int, TokenLogprob]] = []  # (end of its text, logprob), not yet released
+        self._fresh_logprob: TokenLogprob | None = None
         self.added_at = now
         self.started_at: float | None = None
         self.first_token_at: float | None = None
@@ -68,17 +75,17 @@ class Sequence:
 
     def step_limit(self, max_step_tokens: int) -> int:
         """Return how many tokens one step may yield at most."""
-        return min(max_step_tokens, self.num_remaining) if max_step_tokens > 1 else 1
+        return max(1, min(max_step_tokens, self.num_remaining)) if max_step_tokens > 1 else 1
 
     def verify(self, output: Output) -> list[int]:
         """Return the tokens that a step yields: the backend's own, or one drawn from its logits."""
         logits = output.logits
         if logits is None:
             return output.tokens
-        token = self.sampler.choose(logits, len(self.tokens))
+        token = self.sampler.choose(logits, len(self.tokens), self._bans.get(len(self.tokens), NO_BAN))
         num_top = self.work.sampling.num_logprobs
         if num_top is not None and token not in self._end_tokens:
-            self._logprobs.append((-1, logprob_of(token, logits, num_top)))
+            self._fresh_logprob = logprob_of(token, logits, num_top)
         return [token]
 
     def accept(self, tokens: list[int]) -> Delta | None:
@@ -94,38 +101,78 @@ class Sequence:
             tokens, self.reason = tokens[:end], "stop"
         elif len(tokens) == room:
             self.reason = "length"
-        text = self._append_until_stop(tokens) if self._stops else self._append(tokens)
-        return self._release(text)
+        return self._release(self._feed(tokens))
 
-    def _append(self, tokens: list[int]) -> str:
-        self.tokens += tokens
-        text = self._detokenizer.feed(tokens)
-        self._num_text += len(text)
-        if self._logprobs and self._logprobs[-1][0] < 0:
-            self._logprobs[-1] = (self._num_text, self._logprobs[-1][1])
+    def _feed(self, tokens: list[int]) -> str:
+        num_fed, text = self._watchers.feed(tokens)
+        self.tokens += tokens if num_fed == len(tokens) else tokens[:num_fed]
+        if self._fresh_logprob is not None:
+            self._logprobs.append((self._watchers.num_text, self._fresh_logprob))
+            self._fresh_logprob = None
+        if self._watchers.stopped:
+            self.reason = "stop"
+        if self._bans:
+            self.want = Want.LOGITS if len(self.tokens) in self._bans else self._base_want
         return text
 
-    def _append_until_stop(self, tokens: list[int]) -> str:
-        """Feed one token at a time, so that tokens after the one that completes a stop string do not count."""
-        assert self._stops is not None
-        released = ""
-        for token in tokens:
-            released += self._stops.feed(self._append([token]))
-            if self._stops.stopped:
-                self.reason = "stop"
-                return released
-        return released + self._stops.finish() if self.reason else released
-
     def _release(self, text: str) -> Delta | None:
-        if not text and self.reason is None:
+        if self.reason is not None:
+            text += self._watchers.finish()
+        elif not text:
             return None
-        self._num_released += len(text)
         num_tokens, self._num_reported = self.num_output - self._num_reported, self.num_output
         if not self._logprobs:
             return Delta(self.id, text, num_tokens) if text or num_tokens else None
-        out = [logprob for end, logprob in self._logprobs if end <= self._num_released]
+        num_released = self._watchers.num_released
+        out = [logprob for end, logprob in self._logprobs if end <= num_released]
         self._logprobs = self._logprobs[len(out) :]
         return Delta(self.id, text, num_tokens, out)
+
+    def end(self, reason: FinishReason) -> Delta | None:
+        """End the sequence from outside; return what was still held back."""
+        self.reason = reason
+        return self._release("")
+
+    def rewind(self, to_token: int, ban: tuple[int, ...]) -> Rewind | None:
+        """Keep `to_token` output tokens; none of `ban` follows them. What was released beyond is taken back.
+
+        At least one token is left to compute, for its logits.
+        """
+        to_token = max(0, min(to_token, self.num_output))
+        num_released = self._watchers.num_released
+        self._num_rewound += self.num_output - to_token
+        num_dropped = self.num_output - to_token
+        if num_dropped:
+            del self._logprobs[max(0, len(self._logprobs) - num_dropped) :]
+        del self.tokens[self.num_prompt + to_token :]
+        output = self.tokens[self.num_prompt :]
+        self._watchers.rewind(output)
+        self.sampler.rewind(output)
+        self.num_computed = min(self.num_computed, len(self.tokens) - 1)
+        self._forbid(ban)
+        if self._watchers.num_released == num_released and self._num_reported <= to_token:
+            return None
+        self._num_reported = to_token
+        return Rewind(self.id, self._watchers.num_released, to_token)
+
+    def _forbid(self, ban: tuple[int, ...]) -> None:
+        """Ban tokens at this place, beside those that an earlier rewind banned here."""
+        self._bans = {length: tokens for length, tokens in self._bans.items() if length <= len(self.tokens)}
+        if ban:
+            self._bans[len(self.tokens)] = self._bans.get(len(self.tokens), NO_BAN) | frozenset(ban)
+        self.want = Want.LOGITS if len(self.tokens) in self._bans else self._base_want
+
+    def insert(self, hint: tuple[int, ...]) -> Delta | None:
+        """Append tokens as if they had been chosen; one token of the limit stays for what follows."""
+        return self._release(self._feed(list(hint[: max(0, self.num_remaining - 1)]))) if hint else None
+
+    def is_at_boundary(self, now: float) -> bool:
+        """Return whether the answer may be broken off here in favour of the successor."""
+        steer = self.successor
+        assert steer is not None
+        if self.num_output == 0 or self._watchers.is_at_boundary:
+            return True
+        return self._watchers.is_complete and (now >= steer.deadline or self.num_output >= steer.max_output)
 
     def usage(self) -> Usage:
         """Return what the sequence cost so far; times in seconds."""
@@ -135,6 +182,7 @@ class Sequence:
             num_prompt_tokens=self.num_prompt,
             num_cached_tokens=self.num_cached,
             num_output_tokens=self.num_output,
+            num_rewound_tokens=self._num_rewound,
             queue_seconds=started - self.added_at,
             prefill_seconds=first - started,
             decode_seconds=self.last_token_at - first,

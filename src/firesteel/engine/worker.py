@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 from firesteel.backend.base import Backend
 from firesteel.config import EngineConfig
-from firesteel.engine.loop import Engine, Statistics
+from firesteel.engine.loop import Engine
+from firesteel.engine.statistics import Statistics
 from firesteel.types import Event, Failure, Finish, Work
 
 Deliver = Callable[[Event], None]
@@ -22,11 +23,12 @@ class EngineWorker:
     def __init__(self, backend: Backend, config: EngineConfig, on_crash: Callable[[], None] = lambda: None) -> None:
         self.backend = backend
         self._on_crash = on_crash  # called on the engine's thread when a bug ends it
-        self._engine = Engine(backend, config, self._dispatch, is_cancelled=self._is_cancelling)
         self._inbox: deque[Callable[[], None]] = deque()
         self._wake = threading.Event()
         self._delivers: dict[str, Deliver] = {}
         self._cancelling: set[str] = set()
+        self._steering: set[str] = set()
+        self._engine = Engine(backend, config, self._dispatch, is_interrupted=self._is_interrupted, wake=self._wake.set)
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -44,6 +46,19 @@ class EngineWorker:
         self._post(lambda: self._cancel(id))
         if self._engine.stepping == (id,):
             self.backend.abort()
+
+    def steer(self, id: str, work: Work, deliver: Deliver) -> None:
+        """Go on from what `id` has said so far, see `EngineClient.steer`; a prompt's step is interrupted."""
+        self._steering.add(id)
+        self._post(lambda: self._steer(id, work, deliver))
+        if self._engine.stepping == (id,) and self._engine.is_reading:
+            self.backend.abort()
+
+    def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
+        """Take output tokens of `id` back, see `EngineClient.rewind`. Raises ValueError for a negative offset."""
+        if to_token < 0:
+            raise ValueError(f"to_token is {to_token}; it counts the output tokens that stay")
+        self._post(lambda: self._engine.rewind(id, to_token, ban, hint))
 
     def ask_statistics(self, answer: Callable[[Statistics], None]) -> None:
         """Call `answer` with a snapshot, on the engine's thread, between two steps."""
@@ -81,18 +96,28 @@ class EngineWorker:
         engine.close()
 
     def _add(self, work: Work, deliver: Deliver) -> None:
+        if self._expect(work, deliver):
+            self._engine.add(work)
+
+    def _expect(self, work: Work, deliver: Deliver) -> bool:
+        """Let the events of `work` go to `deliver`; False when its id is taken."""
         if work.id in self._delivers:
             deliver(Failure(work.id, "invalid_value", f"id {work.id!r} is already running"))
-            return
+            return False
         self._delivers[work.id] = deliver
-        self._engine.add(work)
+        return True
 
     def _cancel(self, id: str) -> None:
         self._cancelling.discard(id)
         self._engine.cancel(id)
 
-    def _is_cancelling(self, id: str) -> bool:
-        return id in self._cancelling
+    def _steer(self, id: str, work: Work, deliver: Deliver) -> None:
+        self._steering.discard(id)
+        if self._expect(work, deliver):
+            self._engine.steer(id, work)
+
+    def _is_interrupted(self, id: str) -> bool:
+        return id in self._cancelling or (id in self._steering and self._engine.is_reading)
 
     def _dispatch(self, event: Event) -> None:
         deliver = self._delivers.get(event.id)

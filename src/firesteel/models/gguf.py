@@ -194,9 +194,14 @@ def check_weights(tensors: tuple[Tensor, ...], cursor: Cursor, alignment: object
 
 def read_info(path: Path) -> ModelInfo:
     """Return what the model file at `path` says about itself. Raises `ModelError`."""
+    return describe_file(path)[1]
+
+
+def describe_file(path: Path) -> tuple[Header, ModelInfo]:
+    """Return the header of the model file at `path`, and what it says. Raises `ModelError`."""
     header = read_header(path)
     try:
-        return describe(header, path)
+        return header, describe(header, path)
     except ModelError as error:
         raise ModelError(f"{path} cannot be used: {error}") from None
 
@@ -207,20 +212,45 @@ def describe(header: Header, path: Path) -> ModelInfo:
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str):
         raise ModelError("it does not say its architecture (general.architecture)")
-    context_length = metadata.get(f"{architecture}.context_length")
-    if type(context_length) is not int or context_length <= 0:
-        raise ModelError(f"it does not say its context length ({architecture}.context_length)")
+    context = read_context(metadata, architecture)
     template = metadata.get("tokenizer.chat_template")
     return ModelInfo(
         name=path.stem,  # `general.name` is often the training run's ("Smollm2 135M 8k Lc100K Mix1 Ep2")
         architecture=architecture,
-        context_length=context_length,
+        context_length=context.limit,
         chat_template=template if isinstance(template, str) else None,
         sampling=read_sampling(metadata),
         num_parameters=header.num_parameters,
         file_bytes=header.file_bytes,
         path=str(path),
     )
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """How many tokens a model takes."""
+
+    trained: int  # without any scaling of its positions
+    limit: int  # as the file documents it, its own scaling included
+    scaling: str | None  # rope scaling that the file asks for: yarn, linear, longrope; llama.cpp applies it itself
+
+
+def read_context(metadata: dict[str, int | float | str], architecture: str) -> Context:
+    """Return the context that the file documents. Raises `ModelError` when it says none.
+
+    Files that document YaRN (arXiv 2309.00071) give the length as trained or as stretched; the longer one counts.
+    """
+    length = metadata.get(f"{architecture}.context_length")
+    if type(length) is not int or length <= 0:
+        raise ModelError(f"it does not say its context length ({architecture}.context_length)")
+    scaling = metadata.get(f"{architecture}.rope.scaling.type")
+    if not isinstance(scaling, str) or scaling == "none":
+        return Context(trained=length, limit=length, scaling=None)
+    original = metadata.get(f"{architecture}.rope.scaling.original_context_length")
+    factor = metadata.get(f"{architecture}.rope.scaling.factor")
+    trained = original if type(original) is int and 0 < original < length else length
+    if scaling == "yarn" and isinstance(factor, int | float) and type(original) is int:
+        length = max(length, int(original * factor))
+    return Context(trained=trained, limit=length, scaling=scaling)
 
 
 def read_sampling(metadata: dict[str, int | float | str]) -> Sampling:

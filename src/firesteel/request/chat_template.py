@@ -8,6 +8,7 @@ import json
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NoReturn
+from uuid import uuid4
 
 import jinja2
 import msgspec
@@ -67,6 +68,28 @@ def render(prompt: ChatPrompt, tokenizer: Tokenizer) -> Rendered:
     forced = _forced_text(prompt.tool_choice) if tools else ""
     text = _render_text(source, prompt, tools, tokenizer)
     return Rendered(with_prefix(tokenizer.encode(text + forced, special=True), tokenizer), forced)
+
+
+def render_tail(messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], tokenizer: Tokenizer) -> list[int]:
+    """Return the tokens that go on from an assistant's turn that was broken off and is in the KV as it is.
+
+    The last message holds the user's new words, the one before it is that turn. The tokens close the turn
+    and write the user's own, up to where the next answer begins; the turn's text itself is not looked at.
+    Raises `RequestError` when the messages do not end like that, or when the template does not write the
+    text of an assistant's turn exactly once.
+    """
+    if [message.role for message in messages[-2:]] != ["assistant", "user"]:
+        message = "`messages` must end with the assistant's turn and the user's new words; send both"
+        raise RequestError(message, param="messages")
+    *before, turn, words = messages
+    mark = uuid4().hex
+    turn = msgspec.structs.replace(turn, content=mark, tool_calls=())
+    prompt = ChatPrompt(messages=(*before, turn, words), tools=tools)
+    parts = _render_text(tokenizer.chat_template or FALLBACK, prompt, tools, tokenizer).split(mark)
+    if len(parts) != 2:
+        message = "`messages`: the model's chat template does not write an answer as it is; send them as a new request"
+        raise RequestError(message, param="messages")
+    return tokenizer.encode(parts[1], special=True)
 
 
 def with_prefix(tokens: list[int], tokenizer: Tokenizer) -> list[int]:

@@ -1,6 +1,11 @@
 """`POST /v1/chat/completions` → `Request`."""
 
+from collections.abc import Mapping
+
+import msgspec
+
 from firesteel.errors import RequestError
+from firesteel.request.affinity import BILLING_NOTE, NO_HEADERS, session_of, without_billing
 from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of
 from firesteel.types import ChatPrompt, Message, Request, Sampling
 from firesteel.wire import tool_calls
@@ -17,14 +22,17 @@ from firesteel.wire.openai_chat import (
 _LEFT_OUT = {"image_url": "An image", "input_audio": "An audio clip", "file": "A file"}
 
 
-def parse(body: bytes, *, request_id: str, defaults: Sampling) -> Request:
+def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[str, str] = NO_HEADERS) -> Request:
     """Return the request that `body` makes; `defaults` are the model's own sampling settings.
+
+    `headers` may say which conversation this is, where the body does not.
 
     Raises `RequestError` that names the field and the remedy for whatever cannot be honoured.
     """
     chat = decode(body, ChatBody)
+    messages, is_billed = _unbilled(tuple(_message(m, f"messages[{i}]") for i, m in enumerate(chat.messages)))
     prompt = ChatPrompt(
-        messages=tuple(_message(message, f"messages[{i}]") for i, message in enumerate(chat.messages)),
+        messages=messages,
         tools=tuple(map(_tool, chat.tools or ())),
         tool_choice=_tool_choice(chat),
     )
@@ -39,8 +47,19 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling) -> Request:
         n=num_choices_of(chat, 1),
         stream=bool(chat.stream),
         include_usage=includes_usage(chat),
-        noted=noted_of(chat),
+        session=session_of(chat.prompt_cache_key, headers),
+        noted=noted_of(chat) + (BILLING_NOTE,) * is_billed,
     )
+
+
+def _unbilled(messages: tuple[Message, ...]) -> tuple[tuple[Message, ...], bool]:
+    """Drop a billing line before the system text, and the message if it held nothing else."""
+    first, *rest = messages
+    content, is_billed = without_billing(first.content) if first.role == "system" else ("", False)
+    if not is_billed:
+        return messages, False
+    kept = (msgspec.structs.replace(first, content=content),) if content or not rest else ()
+    return (*kept, *rest), True
 
 
 def _message(message: ChatMessage, path: str) -> Message:

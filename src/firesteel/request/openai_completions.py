@@ -1,14 +1,19 @@
 """`POST /v1/completions` → `Request`. A `suffix`, even an empty one, asks for fill in the middle."""
 
+from collections.abc import Mapping
+
 from firesteel.errors import RequestError
+from firesteel.request.affinity import NO_HEADERS, session_of
 from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of
 from firesteel.types import FillPrompt, Prompt, Request, Sampling, TextPrompt, TokenPrompt
 from firesteel.wire.decode import decode
 from firesteel.wire.openai_completions import CompletionBody
 
 
-def parse(body: bytes, *, request_id: str, defaults: Sampling) -> Request:
+def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[str, str] = NO_HEADERS) -> Request:
     """Return the request that `body` makes; `defaults` are the model's own sampling settings.
+
+    `headers` may say which conversation this is, where the body does not.
 
     Raises `RequestError` that names the field and the remedy for whatever cannot be honoured.
     """
@@ -28,6 +33,7 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling) -> Request:
         echo=bool(completion.echo),
         stream=bool(completion.stream),
         include_usage=includes_usage(completion),
+        session=session_of(completion.prompt_cache_key, headers),
         noted=noted_of(completion),
     )
 

@@ -46,6 +46,7 @@ class Answer:
         self._max_body_bytes = max_body_bytes
         self._idle_write_seconds = idle_write_seconds
         self._id = request.state.request_id
+        self._scope = request.state.scope
         self._received_at = time.perf_counter()
         self._has_begun = False  # the response's status has been sent
         self._has_text = False
@@ -98,7 +99,9 @@ class Answer:
             await asyncio.gather(answer, gone, return_exceptions=True)
 
     async def _answer(self, body: bytes) -> None:
-        async with self._pipeline.call(self._kind, body, self._id, self._wait) as call:
+        headers = self._request.headers
+        calling = self._pipeline.call(self._kind, body, self._id, self._wait, scope=self._scope, headers=headers)
+        async with calling as call:
             if call.request.stream:
                 await self._stream(call)
             else:

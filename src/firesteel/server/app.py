@@ -20,7 +20,7 @@ from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownMode
 from firesteel.pipeline import Pipeline
 from firesteel.router.admission import Admission
 from firesteel.server.answer import Answer
-from firesteel.server.auth import check_key
+from firesteel.server.auth import scope_of
 from firesteel.server.metrics import Metrics
 from firesteel.wire.errors import encode_error
 from firesteel.wire.model_list import ModelCard, encode_models
@@ -188,7 +188,7 @@ def _guarded(route: Route) -> Route:
     async def guarded(request: Request) -> Response:
         request.state.request_id = request.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
         if route.path not in OPEN_PATHS:
-            check_key(request, _service(request).config.api_key)
+            request.state.scope = scope_of(request, _service(request).config.api_keys)
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))

@@ -1,16 +1,17 @@
-"""Who may call: one key for all, from `FIRESTEEL_API_KEY`. Without it the server stays on this machine."""
+"""Who may call: holders of a key in `FIRESTEEL_API_KEY`. Without any the server stays on this machine."""
 
 import hmac
 import ipaddress
+from hashlib import blake2b
 
 from starlette.requests import Request
 
 from firesteel.errors import ConfigError, Unauthorized
 
 
-def check_bind(host: str, api_key: str | None) -> None:
+def check_bind(host: str, api_keys: tuple[str, ...]) -> None:
     """Raise ConfigError when `host` is reachable from elsewhere and no key protects it."""
-    if not (api_key or is_loopback(host)):
+    if not (api_keys or is_loopback(host)):
         raise ConfigError(f"refusing to listen on {host} without a key: set FIRESTEEL_API_KEY, or listen on 127.0.0.1")
 
 
@@ -24,10 +25,16 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_key(request: Request, api_key: str | None) -> None:
-    """Raise Unauthorized unless the request carries the key, or none is needed."""
-    if api_key is None:
-        return
+def scope_of(request: Request, api_keys: tuple[str, ...]) -> str:
+    """Return whose warm state serves the request: the hash of its key, "" where none is needed.
+
+    Raises Unauthorized when it carries none of `api_keys`. Takes the same time whichever key it is.
+    """
+    if not api_keys:
+        return ""
     scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "bearer" or not hmac.compare_digest(sent.strip().encode(), api_key.encode()):
+    key = sent.strip(" \t").encode("latin-1")  # the bytes that were sent
+    matches = [hmac.compare_digest(key, known.encode()) for known in api_keys]
+    if scheme.lower() != "bearer" or not any(matches):
         raise Unauthorized("send the server's key as `Authorization: Bearer KEY` (FIRESTEEL_API_KEY)")
+    return blake2b(key, digest_size=8, person=b"firesteel").hexdigest()

@@ -43,7 +43,7 @@ class _Server(uvicorn.Server):
 
 def serve(engine_config: EngineConfig, config: ServerConfig) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigError or ModelError when it cannot start."""
-    check_bind(config.host, config.api_key)
+    check_bind(config.host, config.api_keys)
     listening = _listen(config)
     service = Service(engine_config, config)
     uvicorn_config = uvicorn.Config(

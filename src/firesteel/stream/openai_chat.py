@@ -158,10 +158,10 @@ def response_id(request: Request) -> str:
 
 
 def _parser(request: Request, choice: int, forced_text: str) -> ToolCallParser | None:
-    """Return what parses the calls of a choice; None when there are no tools to be called."""
+    """Return what parses the calls of a choice; None when there are no tools to be called, or no answer."""
     prompt = request.prompts[0]
     assert isinstance(prompt, ChatPrompt)
-    if not prompt.tools or prompt.tool_choice == "none":
+    if not prompt.tools or prompt.tool_choice == "none" or request.max_tokens == 0:
         return None
     return ToolCallParser(forced_text, prefix=f"call_{request.id}_{choice}")
 

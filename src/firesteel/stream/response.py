@@ -4,16 +4,23 @@ from abc import ABC, abstractmethod
 
 import msgspec
 
-from firesteel.errors import FiresteelError
+from firesteel.errors import EngineFailure, FiresteelError
 from firesteel.stream import sse
 from firesteel.stream.tally import Tally
-from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Tokenizer
+from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Rewind, Tokenizer
 from firesteel.wire.errors import encode_error, error_of
 
 encode = msgspec.json.Encoder().encode
 
 MARK = "\x00text\x00"
 """Stands for the text in a sample chunk, whose constant head and tail are then cut out."""
+
+
+def taken_back() -> EngineFailure:
+    """Return what a rewind of released text is for a client that cannot take text back (law 5)."""
+    error = EngineFailure("text that was sent already was taken back; send the request again")
+    error.code = "text_taken_back"
+    return error
 
 
 class ResponseStream(ABC):
@@ -43,6 +50,8 @@ class ResponseStream(ABC):
             return self._finish(choice, event)
         if isinstance(event, Failure):
             return self.fail(error_of(event))
+        if isinstance(event, Rewind):
+            return self.fail(taken_back())
         assert isinstance(event, Progress)
         return sse.comment(f"prefill {event.num_computed}/{event.num_prompt}")
 
@@ -77,13 +86,15 @@ class ResponseCollector(ABC):
         self._tally = Tally(request)
 
     def event(self, choice: int, event: Event) -> None:
-        """Take in `event` of a choice. Raises the error that a `Failure` stands for."""
+        """Take in `event` of a choice. Raises the error that a `Failure` or a `Rewind` stands for."""
         if isinstance(event, Delta):
             self._delta(choice, event)
         elif isinstance(event, Finish):
             self._finish(choice, event)
         elif isinstance(event, Failure):
             raise error_of(event)
+        elif isinstance(event, Rewind):
+            raise taken_back()
 
     @abstractmethod
     def body(self) -> bytes:

@@ -5,8 +5,12 @@ from msgspec import UNSET
 from firesteel.types import Finish, Request
 from firesteel.wire.openai_common import Firesteel, PromptTokensDetails, Timings, WireUsage
 
-FINISH_REASONS = {"stop": "stop", "length": "length", "cancelled": "length"}
-"""OpenAI's words for ours: an answer that the server cut has none, and `length` says "not complete"."""
+FINISH_REASONS = {"stop": "stop", "length": "length", "cancelled": "length", "steered": "stop"}
+"""OpenAI's words for ours.
+
+An answer that the server cut has none, and `length` says "not complete". One that was steered ends where
+its user wants: what follows is another answer.
+"""
 
 
 class Tally:
@@ -50,7 +54,7 @@ class Tally:
     def firesteel(self) -> Firesteel:
         """Return our own part of the response."""
         usages = [finish.usage for finish in self._finished.values()]
-        cancelled = any(finish.reason == "cancelled" for finish in self._finished.values())
+        reasons = {finish.reason for finish in self._finished.values()}
         return Firesteel(
             noted=self._noted,
             timings=Timings(
@@ -58,5 +62,6 @@ class Tally:
                 prefill_seconds=max(usage.prefill_seconds for usage in usages),
                 decode_seconds=max(usage.decode_seconds for usage in usages),
             ),
-            cancelled=cancelled or UNSET,
+            cancelled="cancelled" in reasons or UNSET,
+            steered="steered" in reasons or UNSET,
         )

@@ -15,7 +15,6 @@ from firesteel.errors import RequestError
 NOTED: dict[str, str] = {
     "client_metadata": "has no meaning here",
     "metadata": "nothing is stored that it could label",
-    "prompt_cache_key": "the longest cached prefix is found without a key",
     "prompt_cache_options": "the prefix cache is always on",
     "prompt_cache_retention": "the least recently used prefixes leave the cache first",
     "reasoning_effort": "the models served have no reasoning phase",

@@ -14,6 +14,7 @@ MAX_INT64 = 2**63 - 1
 Unit = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Count = Annotated[int, Meta(ge=1, le=MAX_INT64)]
+Limit = Annotated[int, Meta(ge=0, le=MAX_INT64)]
 StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
@@ -36,15 +37,15 @@ class GenerationBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     logit_bias: dict[int, Annotated[float, Meta(ge=-100, le=100)]] | None = None
-    max_tokens: Count | None = None
+    max_tokens: Limit | None = None
     n: Annotated[int, Meta(ge=1, le=16)] | None = None
     stop: StopString | Annotated[list[StopString], Meta(max_length=16)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    prompt_cache_key: str | None = None
 
     client_metadata: Any = None
     metadata: Any = None
-    prompt_cache_key: Any = None
     prompt_cache_options: Any = None
     prompt_cache_retention: Any = None
     safety_identifier: Any = None
@@ -98,9 +99,11 @@ class Timings(msgspec.Struct, kw_only=True):
 class Firesteel(msgspec.Struct, kw_only=True):
     """Our own part of a response: the fields without effect (law 6), and where the time went.
 
-    `cancelled` stands only in an answer that was cut short by the server.
+    `cancelled` stands only in an answer that was cut short by the server, `steered` only in one that was
+    broken off because the user's next words already were there.
     """
 
     noted: tuple[str, ...]
     timings: Timings
     cancelled: bool | UnsetType = UNSET
+    steered: bool | UnsetType = UNSET

@@ -1,87 +1,54 @@
 """The llama.cpp backend: one context, many sequences, rows of several sequences in one decode."""
 
 import ctypes
+import functools
 import time
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from firesteel.backend.base import Aborted, Capabilities, Logits, Output, Rows, Want
+from firesteel.backend.base import Aborted, Logits, Output, Rows, State, Want
+from firesteel.backend.blueprint import Blueprint
 from firesteel.backend.llamacpp import library
-from firesteel.backend.llamacpp.tokenizer import LlamaTokenizer, num_physical_cores
+from firesteel.backend.llamacpp.context import capabilities, open_context
+from firesteel.backend.llamacpp.fingerprint import fingerprint
+from firesteel.backend.llamacpp.states import States
+from firesteel.backend.llamacpp.tokenizer import LlamaTokenizer
+from firesteel.backend.sizes import uses_flash_attention
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError, EngineFailure, ModelError
-from firesteel.types import ModelInfo
 
-State = npt.NDArray[np.uint8]
-
-DEFAULT_CONTEXT = 16_384  # KV of the default model: 201 MB
-DEFAULT_CHUNK = 64  # larger chunks gain at most 4 % here, cost memory, and keep a newcomer waiting longer
-DEFAULT_LIVE = 16
 _ABORTED = 2  # llama_decode's return value
 
 
 class LlamaBackend:
     """`backend.base.Backend` over libllama. Weights are read, not mapped: repacked copies would be second ones."""
 
-    def __init__(self, info: ModelInfo, config: EngineConfig) -> None:
+    def __init__(self, blueprint: Blueprint, config: EngineConfig) -> None:
+        """Load the model and open its context. Raises ModelError, ConfigError."""
         self._llama = library.load()
+        info, sizes = blueprint.info, blueprint.sizes
+        most = int(self._llama.llama_max_parallel_sequences())
+        if sizes.num_reserved > most:
+            raise ConfigError(f"--max-live {sizes.num_live} is more than the {most - 1} that libllama can hold")
         self._model = library.load_model(info.path)
         if self._llama.llama_model_has_encoder(self._model):
             raise ModelError(f"{info.name} is an encoder-decoder model; only decoder models are supported")
         self.info = info
+        self._config = config
         self.tokenizer = LlamaTokenizer(info.path, self._model)
-        self.capabilities = self._capabilities(info, config)
-        self._context = self._open_context(config)
+        self.capabilities = capabilities(self._llama, self._model, sizes)
+        self._context = open_context(self._llama, self._model, config, sizes, blueprint.context.trained)
         self._memory = self._llama.llama_get_memory(self._context)
+        scratch = sizes.num_live if self.capabilities.can_trim else None
+        self._states = States(self._llama, self._context, scratch)
         self._batch = self._llama.llama_batch_init(self.capabilities.max_rows, 0, 1)
         self._columns = _Columns(self._batch, self.capabilities.max_rows)
         self._submitted: list[Rows] = []
         self.native_seconds = 0.0
         self._arm_abort()
         self._warm_up()
-
-    def _capabilities(self, info: ModelInfo, config: EngineConfig) -> Capabilities:
-        num_cells = config.context_tokens or min(info.context_length, DEFAULT_CONTEXT)
-        if num_cells > info.context_length:
-            raise ConfigError(f"context of {num_cells} exceeds the {info.context_length} tokens of {info.name}")
-        chunk = min(config.chunk_tokens or DEFAULT_CHUNK, num_cells)
-        recurrent = self._llama.llama_model_is_recurrent(self._model)
-        trims = not (recurrent or self._llama.llama_model_is_hybrid(self._model))
-        live = config.max_live or DEFAULT_LIVE
-        return Capabilities(
-            num_cells=num_cells,
-            max_sequences=live,
-            max_rows=chunk + live,
-            chunk_rows=chunk,
-            can_trim=trims,
-            can_fork=trims,
-            can_abort=trims,  # what an abort leaves must be trimmed
-        )
-
-    def _open_context(self, config: EngineConfig) -> ctypes.c_void_p:
-        llama, shape = self._llama, self.capabilities
-        threads = config.num_threads or num_physical_cores()
-        params = llama.llama_context_default_params()
-        library.configure(
-            params,
-            n_ctx=shape.num_cells,
-            n_batch=shape.max_rows,
-            n_ubatch=shape.max_rows,
-            n_seq_max=shape.max_sequences,
-            n_outputs_max=shape.max_sequences,
-            n_threads=threads,
-            n_threads_batch=threads,
-            flash_attn_type=llama.LLAMA_FLASH_ATTN_TYPE_DISABLED,
-            kv_unified=True,  # the only mode in which llama_memory_seq_cp takes a partial range
-            swa_full=True,
-            no_perf=True,
-        )
-        context = llama.llama_init_from_model(self._model, params)
-        if not context:
-            raise ConfigError(f"no context of {shape.num_cells} tokens: {library.last_errors()}; ask for less")
-        return ctypes.c_void_p(context) if isinstance(context, int) else context
 
     def _arm_abort(self) -> None:
         """Let libllama poll a flag without Python: `strlen` of the flag's bytes is 0 or 1, that is, a bool.
@@ -122,8 +89,10 @@ class LlamaBackend:
         return self._outputs()
 
     def _restore(self) -> None:
-        for rows in self._submitted:
-            self.trim(rows.sequence, rows.position)
+        """Take the batch's rows back; where the model cannot trim, what its sequences hold is of no use any more."""
+        if self.capabilities.can_trim:
+            for rows in self._submitted:
+                self.trim(rows.sequence, rows.position)
 
     def _outputs(self) -> list[Output]:
         outputs, row = [], -1
@@ -155,31 +124,41 @@ class LlamaBackend:
         """Share the first `to` positions; unified memory, so nothing is copied."""
         self._llama.llama_memory_seq_cp(self._memory, source, target, 0, to)
 
-    def save(self, sequence: int) -> State:
-        """Copy the KV of `sequence` to host memory."""
-        size = self._llama.llama_state_seq_get_size(self._context, sequence)
-        state: State = np.empty(size, dtype=np.uint8)
-        self._llama.llama_state_seq_get_data(self._context, _pointer(state), size, sequence)
-        return state
+    @functools.cached_property
+    def state_fingerprint(self) -> str:
+        """See `Backend.state_fingerprint`; the first use reads 12 MB of the model file."""
+        return fingerprint(
+            self.info.path,
+            self._config,
+            self._llama.__version__,
+            flash_attention=uses_flash_attention(self._config),
+            long_factors=self._has_long_factors(),
+        )
 
-    def load(self, sequence: int, state: State) -> None:
-        """Copy a saved KV back into the empty `sequence`."""
-        read = self._llama.llama_state_seq_set_data(self._context, _pointer(state), state.size, sequence)
-        assert read, "a state that this context saved did not load"
+    def _has_long_factors(self) -> bool:
+        """Return whether this context is long enough for the factors of a model that has two sets (LongRoPE)."""
+        buffer = ctypes.create_string_buffer(32)
+        key = f"{self.info.architecture}.rope.scaling.original_context_length".encode()
+        found = self._llama.llama_model_meta_val_str(self._model, key, buffer, len(buffer))
+        return bool(found > 0 and self._llama.llama_n_ctx(self._context) > int(buffer.value))
+
+    def save(self, sequence: int, start: int = 0, end: int | None = None) -> State:
+        """Copy KV of `sequence` to host memory; see `Backend.save`."""
+        return self._states.save(sequence, start, end)
+
+    def load(self, sequence: int, state: State) -> bool:
+        """Append a saved KV, any contiguous buffer; see `Backend.load`."""
+        return self._states.load(sequence, state)
 
     def state_bytes(self, state: State) -> int:
         """Return the size of a saved KV."""
-        return state.size
+        return memoryview(state).nbytes
 
     def close(self) -> None:
         """Free batch, context and model."""
         self._llama.llama_batch_free(self._batch)
         self._llama.llama_free(self._context)
         self._llama.llama_model_free(self._model)
-
-
-def _pointer(state: State) -> Any:
-    return state.ctypes.data_as(ctypes.POINTER(ctypes.c_uint8))
 
 
 class _Columns:

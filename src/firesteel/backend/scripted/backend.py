@@ -2,16 +2,16 @@
 
 import os
 import signal
-from array import array
 from functools import cache
 
 import numpy as np
 
-from firesteel.backend.base import Aborted, Capabilities, Logits, Output, Rows, Want
+from firesteel.backend.base import Aborted, Capabilities, Logits, Output, Rows, State, Want
 from firesteel.backend.scripted.kv import SequenceKV, count_cells
 from firesteel.backend.scripted.plan import Cursor
 from firesteel.backend.scripted.reply import Replies
 from firesteel.backend.scripted.script import Script, load_script, max_step_tokens
+from firesteel.backend.scripted.states import num_tokens, pack, unpack
 from firesteel.backend.scripted.tokenizer import CHAT_TEMPLATE, shared_tokenizer
 from firesteel.backend.scripted.vocabulary import NUM_CONTROLS
 from firesteel.clock import Clock
@@ -22,6 +22,7 @@ from firesteel.types import ModelInfo
 DEFAULT_CELLS = 1_048_576
 MAX_CONTEXT = 131_072
 STATE_BYTES_PER_TOKEN = 64
+STATE_FORMAT = "firesteel-kv=1 backend=scripted-1"
 PLANNED_LOGIT = 12.0  # above noise in [0, 1)
 CONTROL_LOGIT = -30.0  # so that no temperature invents a turn
 SLICE_SECONDS = 0.002  # how soon an abort is noticed
@@ -44,8 +45,11 @@ class ScriptedBackend:
     Contract violations of the engine are AssertionErrors.
     """
 
-    def __init__(self, script: Script | None, config: EngineConfig, clock: Clock) -> None:
-        """Take `script`, else the file that `config.script` names, else none. Raises `ConfigError`."""
+    def __init__(self, script: Script | None, config: EngineConfig, clock: Clock, *, can_trim: bool = True) -> None:
+        """Take `script`, else the file that `config.script` names, else none. Raises `ConfigError`.
+
+        Without `can_trim` it behaves as a recurrent model: sequences are saved whole, never cut nor forked.
+        """
         if script is None:
             script = load_script(config.script) if config.script else Script()
         chunk_rows = config.chunk_tokens or 512
@@ -55,7 +59,9 @@ class ScriptedBackend:
             max_rows=max(2048, chunk_rows),
             chunk_rows=chunk_rows,
             max_step_tokens=max_step_tokens(script),
-            can_abort=True,
+            can_trim=can_trim,
+            can_fork=can_trim,
+            can_abort=can_trim,
         )
         self.info = ModelInfo(
             name="scripted",
@@ -143,7 +149,7 @@ class ScriptedBackend:
         except (Aborted, EngineFailure):
             self._batch = []
             for rows in batch:
-                self.trim(rows.sequence, rows.position)
+                self._drop(rows.sequence, rows.position)
             raise
 
     def _seconds(self, batch: list[Rows]) -> float:
@@ -185,37 +191,57 @@ class ScriptedBackend:
 
     def abort(self) -> None:
         """Interrupt the submitted batch from another thread. Without effect when there is none."""
-        if self._batch:
+        if self._batch and self.capabilities.can_abort:
             self._aborted = True
 
     def trim(self, sequence: int, to: int) -> None:
         """Drop the KV of `sequence` from position `to` on; `to == 0` frees it."""
         kv = self._sequences[sequence]
         assert 0 <= to <= len(kv.tokens), f"sequence {sequence}: trim to {to}, but it has {len(kv.tokens)}"
+        assert self.capabilities.can_trim or to in (0, len(kv.tokens)), "only the whole can be dropped"
+        self._drop(sequence, to)
+
+    def _drop(self, sequence: int, to: int) -> None:
+        kv = self._sequences[sequence]
         self._num_tokens -= len(kv.tokens) - to
         kv.trim(to)
 
     def fork(self, source: int, target: int, to: int) -> None:
         """Make `target` (empty) share the first `to` positions of `source`; takes no cells."""
+        assert self.capabilities.can_fork, "this backend cannot fork"
         self._assert_empty(target)
         kv = self._sequences[source]
         assert 0 <= to <= len(kv.tokens), f"sequence {source}: fork at {to}, but it has {len(kv.tokens)}"
         self._sequences[target].fork(kv, to)
         self._num_tokens += to
 
-    def save(self, sequence: int) -> "array[int]":
-        """Return a copy of the KV of `sequence` for `load`."""
-        return self._sequences[sequence].tokens[:]
+    @property
+    def state_fingerprint(self) -> str:
+        """See `Backend.state_fingerprint`; KV here is nothing but tokens, whatever the script."""
+        return STATE_FORMAT
 
-    def load(self, sequence: int, state: "array[int]") -> None:
-        """Restore a saved KV into `sequence` (empty)."""
-        self._assert_empty(sequence)
-        self._claim(len(state))
-        self._sequences[sequence].extend_array(state)
+    def save(self, sequence: int, start: int = 0, end: int | None = None) -> State:
+        """Return a copy of the KV of `sequence` for `load`; it knows what stood before it."""
+        kv = self._sequences[sequence]
+        length = len(kv.tokens)
+        end = length if end is None else end
+        assert 0 <= start <= end <= length, f"sequence {sequence} holds {length} tokens, not {start} to {end}"
+        assert self.capabilities.can_trim or (start, end) == (0, length), "only the whole can be saved"
+        return pack(kv.tokens, start, end)
 
-    def state_bytes(self, state: "array[int]") -> int:
+    def load(self, sequence: int, state: State) -> bool:
+        """Append a saved KV. False when there are too few cells; AssertionError: wrong place or prefix."""
+        kv = self._sequences[sequence]
+        tokens = unpack(state, kv)
+        if self._num_tokens + len(tokens) > self.capabilities.num_cells < self.used_cells() + len(tokens):
+            return False
+        self._num_tokens += len(tokens)
+        kv.extend_array(tokens)
+        return True
+
+    def state_bytes(self, state: State) -> int:
         """Return the host memory that a saved KV would occupy in a real model: 64 bytes a token."""
-        return STATE_BYTES_PER_TOKEN * len(state)
+        return STATE_BYTES_PER_TOKEN * num_tokens(state)
 
     def tokens(self, sequence: int) -> list[int]:
         """Return the computed tokens of `sequence`, for tests of what the KV holds."""

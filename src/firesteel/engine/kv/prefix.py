@@ -1,0 +1,270 @@
+"""A prefix tree over token ids: which prefixes are known, and where their KV rests.
+
+A *block* is up to `BLOCK_TOKENS` consecutive tokens; only a full one has children. Two sequences that begin
+alike share their blocks, so a system prompt that ten conversations have in common is held once. A block's KV
+rests in host memory, on disk, or both; one that rests nowhere is not in the tree.
+
+Eviction is GreedyDual (Cao and Irani, USITS 1997): by recency, and by what computing a block again would cost.
+"""
+
+from collections.abc import Callable, Iterator
+from heapq import heappop, heappush
+from itertools import count
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK_TOKENS = 256  # 3 MB of the default model; saving one takes 1.1 ms
+KEY_TOKENS = 16  # where a block has many children, they are found by this many of their first tokens
+MANY_CHILDREN = 32
+DOUBLING_TOKENS = 5_000  # a token at this position costs twice as much to compute as the first (measured)
+
+TokenArray = npt.NDArray[np.int32]
+
+
+def token_array(tokens: list[int]) -> TokenArray:
+    """Return `tokens` as int32 [num_tokens], the form that prefixes are compared in."""
+    return np.asarray(tokens, dtype=np.int32)
+
+
+def num_common(left: TokenArray, right: TokenArray) -> int:
+    """Return the length of the longest common prefix."""
+    length = min(len(left), len(right))
+    differs = left[:length] != right[:length]
+    first = int(differs.argmax()) if length else 0
+    return first if length and differs[first] else length
+
+
+class Block:
+    """A node of the tree. Owned by its `PrefixTree`; `state` is its KV in host memory."""
+
+    __slots__ = (
+        "children",
+        "id",
+        "is_offered",
+        "is_on_disk",
+        "num_bytes",
+        "num_host_children",
+        "num_leases",
+        "parent",
+        "position",
+        "priority",
+        "scope",
+        "state",
+        "tokens",
+    )
+
+    def __init__(self, parent: "Block | None", scope: str, tokens: TokenArray) -> None:
+        self.parent = parent
+        self.scope = scope
+        self.tokens = tokens
+        self.position = parent.end if parent else 0
+        self.children: dict[bytes, list[Block]] = {}
+        self.state: Any = None
+        self.num_bytes = 0
+        self.num_host_children = 0
+        self.num_leases = 0  # readers in flight; a leased block stays
+        self.priority = (0.0, 0)  # the lowest leaves first; the second part is the order of use
+        self.is_offered = False  # stands in the heap of what may be evicted
+        self.id = ""  # its name on disk; set where there is a disk
+        self.is_on_disk = False
+
+    @property
+    def end(self) -> int:
+        """The position after its last token."""
+        return self.position + len(self.tokens)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether other blocks may follow."""
+        return len(self.tokens) == BLOCK_TOKENS
+
+    def best_child(self, tokens: TokenArray) -> "tuple[Block | None, int]":
+        """Return the child that begins most like `tokens`, and how many tokens they share."""
+        best, best_length = None, 0
+        for child in self.candidates(tokens[:KEY_TOKENS]):
+            length = num_common(child.tokens, tokens)
+            if length > best_length:
+                best, best_length = child, length
+        return best, best_length
+
+    def candidates(self, head: TokenArray) -> "Iterator[Block]":
+        """Yield the children that may begin like `head`."""
+        if len(self.children) <= MANY_CHILDREN or len(head) < KEY_TOKENS:
+            for children in self.children.values():
+                yield from children
+            return
+        for length in range(1, KEY_TOKENS + 1):
+            yield from self.children.get(head[:length].tobytes(), ())
+
+    @property
+    def is_evictable(self) -> bool:
+        """Whether its KV may leave host memory now: leaves first, so that no prefix has a hole."""
+        return self.state is not None and not (self.num_leases or self.num_host_children)
+
+    def cost(self) -> float:
+        """Return what a byte of it costs to compute again, in arbitrary units."""
+        return 1.0 + self.position / DOUBLING_TOKENS
+
+
+class PrefixTree:
+    """All known prefixes of all scopes, bounded in bytes of host memory."""
+
+    def __init__(self, max_bytes: int, on_forget: Callable[[Block], None] = lambda block: None) -> None:
+        self.max_bytes = max_bytes
+        self.num_bytes = 0
+        self.num_tokens = 0  # whose KV is in host memory
+        self._on_forget = on_forget  # a block leaves the tree; its copy on disk is of no use any more
+        self._roots: dict[str, Block] = {}
+        self._evictable: list[tuple[tuple[float, int], int, Block]] = []  # a heap; entries may be out of date
+        self._order = count()
+        self._inflation = 0.0
+
+    def root(self, scope: str) -> Block:
+        """Return the block without tokens that all prefixes of `scope` follow."""
+        if scope not in self._roots:
+            self._roots[scope] = Block(None, scope, token_array([]))
+        return self._roots[scope]
+
+    def match(self, scope: str, tokens: TokenArray) -> tuple[list[Block], int]:
+        """Return the blocks that hold the longest known prefix of `tokens`, and its length.
+
+        The last block may go on differently, or further, than `tokens`.
+        """
+        path: list[Block] = []
+        block, position = self._roots.get(scope), 0
+        while block is not None and position < len(tokens):
+            child, length = block.best_child(tokens[position : position + BLOCK_TOKENS])
+            if child is None:
+                break
+            path.append(child)
+            position += length
+            block = child if length == BLOCK_TOKENS else None
+        return path, position
+
+    def use(self, path: list[Block]) -> None:
+        """Note that the blocks of `path` were asked for."""
+        for block in path:
+            block.priority = (self._inflation + block.cost(), next(self._order))
+
+    def lease(self, path: list[Block]) -> None:
+        """Keep the blocks of `path` where they are until `release`."""
+        for block in path:
+            block.num_leases += 1
+
+    def release(self, path: list[Block]) -> None:
+        """End a lease."""
+        for block in path:
+            block.num_leases -= 1
+            self._offer(block)
+
+    def put(self, parent: Block, tokens: TokenArray, state: Any, num_bytes: int) -> Block | None:
+        """Add the KV of `tokens` after `parent`; None when there is no room for it. Blocks that it covers go."""
+        known, length = parent.best_child(tokens)
+        is_known = known is not None and length == len(tokens)
+        if known is not None and is_known and (known.state is not None or len(known.tokens) > length):
+            return known
+        if not self.make_room(num_bytes):
+            return None
+        if known is not None and is_known and known.parent is not None:
+            return self.fill(known, state, num_bytes)
+        for child in list(parent.candidates(tokens[:KEY_TOKENS])):
+            if not child.num_leases and num_common(child.tokens, tokens) == len(child.tokens):
+                self.forget(child)
+        return self.fill(self.attach(parent, tokens), state, num_bytes)
+
+    def attach(self, parent: Block, tokens: TokenArray) -> Block:
+        """Add a block whose KV rests on disk, or is filled in at once."""
+        assert parent.is_full or parent.parent is None, "only full blocks have children"
+        block = Block(parent, parent.scope, tokens)
+        parent.children.setdefault(tokens[:KEY_TOKENS].tobytes(), []).append(block)
+        return block
+
+    def fill(self, block: Block, state: Any, num_bytes: int) -> Block:
+        """Put the KV of `block` into host memory; the caller has made room."""
+        assert block.state is None
+        block.state, block.num_bytes = state, num_bytes
+        self.num_bytes += num_bytes
+        self.num_tokens += len(block.tokens)
+        if block.parent is not None:
+            block.parent.num_host_children += 1
+        self.use([block])
+        self._offer(block)
+        return block
+
+    def make_room(self, num_bytes: int) -> bool:
+        """Evict until `num_bytes` more fit; return False when they cannot."""
+        if num_bytes > self.max_bytes:
+            return False
+        while self.num_bytes + num_bytes > self.max_bytes:
+            victim = self._next_victim()
+            if victim is None:
+                return False
+            self._inflation = victim.priority[0]
+            self._evict(victim)
+        return True
+
+    def _offer(self, block: Block) -> None:
+        if block.is_evictable and not block.is_offered:
+            block.is_offered = True
+            heappush(self._evictable, (block.priority, next(self._order), block))
+
+    def _next_victim(self) -> Block | None:
+        while self._evictable:
+            priority, _, block = heappop(self._evictable)
+            block.is_offered = False
+            if not block.is_evictable:
+                continue  # it is offered again when it becomes evictable
+            if priority == block.priority:
+                return block
+            self._offer(block)
+        return None
+
+    def _evict(self, block: Block) -> None:
+        """Take the KV of `block` out of host memory; without a copy on disk it leaves the tree."""
+        if block.is_on_disk:
+            self._empty(block)
+        else:
+            self.forget(block)
+
+    def forget(self, block: Block) -> None:
+        """Remove `block` and all that follows it."""
+        for children in list(block.children.values()):
+            for child in list(children):
+                self.forget(child)
+        self._empty(block)
+        self._on_forget(block)
+        block.is_on_disk = False
+        if block.parent is not None:
+            key = block.tokens[:KEY_TOKENS].tobytes()
+            siblings = block.parent.children[key]
+            siblings.remove(block)
+            if not siblings:
+                del block.parent.children[key]
+            block.parent = None
+
+    def _empty(self, block: Block) -> None:
+        if block.state is None:
+            return
+        block.state = None
+        self.num_bytes -= block.num_bytes
+        self.num_tokens -= len(block.tokens)
+        if block.parent is not None:
+            block.parent.num_host_children -= 1
+            self._offer(block.parent)
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield every block, parents first."""
+        waiting = list(self._roots.values())
+        while waiting:
+            block = waiting.pop()
+            if len(block.tokens):
+                yield block
+            waiting += [child for children in block.children.values() for child in children]
+
+    def clear(self) -> None:
+        """Forget everything; copies on disk stay."""
+        self._roots.clear()
+        self._evictable.clear()
+        self.num_bytes = self.num_tokens = 0

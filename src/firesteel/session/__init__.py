@@ -1,0 +1,1 @@
+"""What a conversation has left behind: the exact tokens of its text."""
