@@ -17,7 +17,7 @@ from tests.backend.test_sizes import DOCUMENTED, dimensions
 
 MIB = 1 << 20
 
-# What llama.cpp b-0.3.36 reports for Qwen2.5-Coder-0.5B: context, chunk, KV type → MiB of KV, of its compute buffer.
+# What llama-cpp-python 0.3.36 logs for Qwen2.5-Coder-0.5B: context, chunk, KV type → MiB of KV, of its compute buffer.
 REPORTED = [
     (4096, 64, "f16", 48.00, 21.46),
     (16_384, 64, "f16", 192.00, 81.22),

@@ -46,6 +46,11 @@ def test_a_prefill_that_is_over_sooner_than_expected_is_tried_again_in_half_the_
     assert len({system for system, _ in tried}) == 3, "a prompt that was computed once must not be asked again"
 
 
+def test_a_probe_shares_next_to_nothing_with_another(subject: Subject) -> None:
+    first, second = (cancel.probe(number).messages[0]["content"] for number in (3, 12))
+    assert first[0] != second[0]
+
+
 def test_idle_times_are_told_in_the_units_that_people_use() -> None:
     found = cancel.described({"ours": Idle(probe=0.002, prefill_per_token=0.01)})
     assert found == {"ours_idle": {"probe_ms": 2.0, "prefill_tokens_per_second": 100.0}}

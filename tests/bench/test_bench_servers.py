@@ -49,6 +49,12 @@ def test_a_killed_server_leaves_no_process_and_can_be_started_again() -> None:
             assert not psutil.pid_exists(server.process.pid)
 
 
+def test_our_server_keeps_nothing_on_disk_unless_it_is_asked_to() -> None:
+    assert servers.serve_command(1, ["--model", "m"])[-4:] == ["--disk-cache", "0", "--model", "m"]
+    assert servers.serve_command(1, ["--disk-cache", "9"])[-2:] == ["--disk-cache", "9"]
+    assert servers.serve_command(1, ["--disk-cache", "9"]).count("--disk-cache") == 1
+
+
 def test_peak_memory_is_at_least_what_is_occupied_now() -> None:
     port = servers.free_port()
     with servers.running([sys.executable, "-c", SERVER, str(port)], port) as server:

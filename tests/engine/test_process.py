@@ -159,3 +159,56 @@ async def test_close_does_not_wait_for_a_restart(engine: EngineProcess) -> None:
         while engine.ready is not None:
             await asyncio.sleep(0.01)
     await asyncio.wait_for(engine.close(), 5)
+
+
+async def test_what_is_warm_reaches_the_disk_before_the_process_ends(tmp_path: Path) -> None:
+    config = EngineConfig(backend="scripted", disk_bytes=10_000_000, disk_folder=str(tmp_path))
+    prompt = PROMPT * 100
+    for expected in (0, len(prompt) - 1):
+        engine = EngineProcess(config)
+        await engine.start()
+        await engine.wait_ready()
+        last = await add(engine, "a", tokens=prompt).last()
+        assert isinstance(last, Finish)
+        assert last.usage.num_cached_tokens == expected
+        await engine.close()
+        assert not engine_processes()
+
+
+async def test_a_kill_loses_no_more_than_what_was_on_its_way(tmp_path: Path) -> None:
+    """SIGKILL in the middle of an answer: the prompt's full blocks are on disk, none is damaged."""
+    script = tmp_path / "script.json"
+    script.write_text(json.dumps({"step_ms": 5}))
+    config = EngineConfig(
+        backend="scripted", script=str(script), disk_bytes=10_000_000, disk_folder=str(tmp_path / "kv")
+    )
+    prompt = PROMPT * 100
+    engine = EngineProcess(config)
+    await engine.start()
+    await engine.wait_ready()
+    receiver = add(engine, "a", max_tokens=100_000, tokens=prompt)
+    await asyncio.wait_for(receiver.arrived.wait(), 10)
+    while len(list((tmp_path / "kv").rglob("*.kv"))) < len(prompt) // 256:
+        await asyncio.sleep(0.01)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGKILL)
+    assert isinstance(await receiver.last(), Failure)
+    while engine.ready is None:
+        await asyncio.sleep(0.01)
+    last = await add(engine, "b", tokens=prompt).last()
+    assert isinstance(last, Finish)
+    assert last.usage.num_cached_tokens >= len(prompt) // 256 * 256
+    await engine.close()
+
+
+async def test_steer_and_rewind_cross_the_socket(engine: EngineProcess) -> None:
+    first, second = add(engine, "a", max_tokens=100_000), Receiver()
+    await asyncio.wait_for(first.arrived.wait(), 10)
+    engine.rewind("a", 0)
+    engine.steer("a", Work(id="b", tokens=[30, 31], sampling=Sampling(temperature=0), max_tokens=4), second)
+    ended, after = await first.last(), await second.last()
+    assert isinstance(ended, Finish)
+    assert ended.reason == "steered"
+    assert isinstance(after, Finish)
+    assert after.usage.num_cached_tokens >= len(PROMPT) - 1
+    assert after.usage.num_prompt_tokens == len(PROMPT) + len(ended.tokens) + 2

@@ -3,6 +3,7 @@
 import json
 import queue
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -13,7 +14,7 @@ from firesteel.clock import SystemClock
 from firesteel.config import EngineConfig
 from firesteel.engine.statistics import Statistics
 from firesteel.engine.worker import EngineWorker
-from firesteel.types import Delta, Event, Failure, Finish, Sampling, Work
+from firesteel.types import Delta, Event, Failure, Finish, Rewind, Sampling, Work
 from tests.engine.helpers import chat, text_of
 
 SCRIPT = {
@@ -149,3 +150,37 @@ def test_a_bug_of_ours_is_logged_and_leaves_nobody_waiting(capsys: pytest.Captur
     assert crashed.is_set()
     worker.close()
     assert "ZeroDivisionError: a bug" in capsys.readouterr().err
+
+
+def reason_of(events: list[Event]) -> str:
+    last = events[-1]
+    assert isinstance(last, Finish), last
+    return last.reason
+
+
+def test_a_steer_interrupts_a_prompt_that_is_being_read(worker: EngineWorker) -> None:
+    """The running step would take 32 s; what is computed so far stays, the successor takes its place."""
+    first = add(worker, "a", "read " + "word " * 200)
+    while not worker._engine.stepping:
+        pass
+    second: Inbox = queue.SimpleQueue()
+    tokens = worker.backend.tokenizer.encode("<|end|>" + chat("stop it"), special=True)
+    started = time.monotonic()
+    worker.steer("a", Work(id="b", tokens=tokens, sampling=Sampling(temperature=0), max_tokens=5), second.put)
+    assert reason_of(until_last(first)) == "steered"
+    assert time.monotonic() - started < PATIENCE_SECONDS / 2
+    worker.cancel("b")
+    assert reason_of(until_last(second)) == "cancelled"
+
+
+def test_a_stream_is_steered_and_rewound(worker: EngineWorker) -> None:
+    first, second = add(worker, "a", "slow, please"), queue.SimpleQueue[Event]()
+    for _ in range(10):
+        first.get(timeout=PATIENCE_SECONDS)
+    worker.rewind("a", 3)
+    tokens = worker.backend.tokenizer.encode("<|end|>" + chat("fine"), special=True)
+    worker.steer("a", Work(id="b", tokens=tokens, sampling=Sampling(temperature=0), max_tokens=50), second.put)
+    assert any(isinstance(event, Rewind) for event in until_last(first))
+    assert text_of(until_last(second)) == "fine"
+    with pytest.raises(ValueError, match="to_token"):
+        worker.rewind("a", -1)

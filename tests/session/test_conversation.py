@@ -1,11 +1,8 @@
 """What each intent does, one example each; `test_conversation_races.py` plays them in any order."""
 
-from typing import Any
-
 import pytest
 
 from firesteel.errors import ContextTooLong, RequestError
-from firesteel.session.conversation import Conversation
 from firesteel.session.turn import BOUNDARY_TOKENS
 from firesteel.session.updates import (
     Ended,
@@ -18,43 +15,8 @@ from firesteel.session.updates import (
     TextTakenBack,
     Update,
 )
-from firesteel.types import Event
-from tests.session.fake_engine import END, FakeEngine, ToyTemplates, decode, runtime, said
-
-
-class Stage:
-    """A conversation and its engine, hand in hand: every command and event arrives at once."""
-
-    def __init__(self, **options: Any) -> None:
-        self.engine = FakeEngine()
-        self.templates = ToyTemplates()
-        self.events: list[Event] = []
-        self.runtime = runtime(self.engine, self.templates, **options)
-        self.conversation = Conversation(self.runtime, self.events.append)
-
-    def settle(self) -> list[Update]:
-        """Return the updates of everything that happened so far."""
-        self.engine.take()
-        updates: list[Update] = []
-        while self.events:
-            updates += self.conversation.handle(self.events.pop(0))
-            self.engine.take()
-        return updates
-
-    def ask(self, user: str, answer: str) -> None:
-        """Play a whole turn."""
-        self.conversation.ask(user)
-        self.settle()
-        self.engine.say(answer)
-        self.engine.end()
-        self.settle()
-
-    def saying(self, user: str, answer: str) -> None:
-        """Play a turn up to the middle of its answer."""
-        self.conversation.ask(user)
-        self.settle()
-        self.engine.say(answer)
-        self.settle()
+from tests.session.fake_engine import END, decode, said
+from tests.session.stage import Stage
 
 
 @pytest.fixture
@@ -293,43 +255,3 @@ def test_a_full_context_is_an_honest_error_that_loses_nothing() -> None:
     assert updates[2:4] == [Returned(texts=("y" * 100,)), Returned(texts=("three",))]
     stage.ask("three", "third")
     assert stage.conversation.num_tokens == len(stage.conversation.ids or ())
-
-
-def test_another_model_gets_the_words_not_the_ids(stage: Stage) -> None:
-    stage.ask("one", "first")
-    stage.conversation.move_to(None)
-    assert stage.conversation.ask("two") == [QueueChanged(steering=(), queued=("two",))]
-    updates = stage.conversation.move_to(runtime(stage.engine, stage.templates, model="another"))
-    assert updates == [Started(user="two"), QueueChanged(steering=(), queued=())]
-    assert stage.conversation.rerendered
-    stage.settle()
-    assert stage.templates.num_rendered == 2
-
-
-@pytest.mark.parametrize("model", ["toy", "another"])
-def test_a_saved_conversation_goes_on(stage: Stage, model: str) -> None:
-    stage.ask("one", "first")
-    stage.saying("two", "sec")
-    stage.conversation.queue("three")
-    again = Conversation.from_dict(stage.conversation.to_dict(), stage.events.append)
-    assert again.messages == stage.conversation.messages
-    assert again.exchanges[-1].reason == "cancelled"
-    assert again.take_back()[0] == Returned(texts=("three",))
-    assert again.undo() == "two"
-    again.move_to(runtime(stage.engine, stage.templates, model=model))
-    assert (again.ids is None) == (model == "another")
-    assert again.exchanges[0].answer == "first"
-
-
-def test_a_turn_without_a_word_is_saved_as_unsent(stage: Stage) -> None:
-    stage.conversation.ask("one")
-    again = Conversation.from_dict(stage.conversation.to_dict(), stage.events.append)
-    assert again.waiting.queued == ("one",)
-
-
-@pytest.mark.parametrize(
-    "data", [None, {"version": 1}, {"version": 99, "id": "a", "model": "b"}, {"version": 1, "id": 3, "model": "b"}]
-)
-def test_what_is_no_saved_conversation_is_refused(data: object) -> None:
-    with pytest.raises(RequestError, match="conversation"):
-        Conversation.from_dict(data, print)

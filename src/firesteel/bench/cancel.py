@@ -84,7 +84,7 @@ def idle_times(subject: Subject, side: Side, step: Step) -> Idle:
 
 def probe(number: int) -> Conversation:
     """Return a tiny conversation; its number comes first, so that no cache serves it."""
-    return Conversation([{"role": "user", "content": f"{number} hi"}])
+    return Conversation([{"role": "system", "content": f"{number}."}, {"role": "user", "content": "hi"}])
 
 
 def leave(side: Side, code: str, number: int, after: float) -> None:

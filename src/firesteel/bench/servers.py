@@ -117,8 +117,12 @@ def free_port() -> int:
 
 
 def serve_command(port: int, arguments: Sequence[str]) -> list[str]:
-    """Return the command line that starts our server."""
-    return [sys.executable, "-m", "firesteel", "serve", "--port", str(port), *arguments]
+    """Return the command line that starts our server; without a disk cache unless `arguments` ask for one.
+
+    The prompts of a benchmark are always the same, so a cache on disk would know them from the last time.
+    """
+    disk = [] if "--disk-cache" in arguments else ["--disk-cache", "0"]
+    return [sys.executable, "-m", "firesteel", "serve", "--port", str(port), *disk, *arguments]
 
 
 @contextmanager

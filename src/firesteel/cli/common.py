@@ -4,11 +4,11 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from firesteel.config import EngineConfig
+from firesteel.config import BackendName, EngineConfig
 from firesteel.errors import FiresteelError
 
 if TYPE_CHECKING:
@@ -38,6 +38,12 @@ ContextOption = Annotated[
     int | None,
     typer.Option(min=64, help="Tokens of KV, shared by all live requests.", show_default="16384 or the model's"),
 ]
+DiskCacheOption = Annotated[
+    int,
+    typer.Option(
+        "--disk-cache", min=0, help="Disk for KV that outlives the process, in MB; 0 is none. See `firesteel cache`."
+    ),
+]
 KvTypeOption = Annotated[
     Literal["f16", "q8_0"],
     typer.Option(help="How KV is stored; q8_0 takes half the memory and is slower, see docs/how-to/long-context.md."),
@@ -47,6 +53,31 @@ YarnOption = Annotated[
     typer.Option(help="Stretch the model's context by this factor, up to 8; see docs/how-to/long-context.md."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+
+
+def engine_config(
+    model: str,
+    backend: BackendName,
+    script: str | None,
+    quantize: Literal["q4_0", "q8_0"] | None,
+    threads: int | None,
+    context: int | None,
+    kv_type: Literal["f16", "q8_0"],
+    yarn: float | None,
+    **others: Any,
+) -> EngineConfig:
+    """Return what the options say that every command with a model takes, in this order; `others` are fields."""
+    return EngineConfig(
+        backend=backend,
+        model=model,
+        script=script,
+        quantize=quantize,
+        num_threads=threads,
+        context_tokens=context,
+        kv_type=kv_type,
+        yarn=yarn,
+        **others,
+    )
 
 
 @contextmanager

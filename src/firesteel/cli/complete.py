@@ -17,6 +17,7 @@ from firesteel.cli.common import (
     ScriptOption,
     ThreadsOption,
     YarnOption,
+    engine_config,
     print_json,
 )
 from firesteel.config import EngineConfig
@@ -47,17 +48,8 @@ def complete(
     """Print what the model would insert at the cursor, given the text before and after it."""
     path, line, column = parse_place(place)
     prompt = split_at(read_text(path), line, column)
-    config = EngineConfig(
-        backend=backend,
-        script=script,
-        model=model,
-        quantize=quantize,
-        num_threads=threads,
-        context_tokens=context,
-        kv_type=kv_type,
-        yarn=yarn,
-        cache_bytes=0,  # one prompt: nothing could come back to what is idle
-    )
+    options = (model, backend, script, quantize, threads, context, kv_type, yarn)
+    config = engine_config(*options, cache_bytes=0)  # one prompt: nothing could come back to what is idle
     text, finish = fill(config, prompt, Sampling(temperature=temperature), max_tokens, quiet=json)
     if json:
         column = column or len(prompt.prefix.rsplit("\n", 1)[-1]) + 1

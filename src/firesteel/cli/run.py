@@ -17,6 +17,7 @@ from firesteel.cli.common import (
     ScriptOption,
     ThreadsOption,
     YarnOption,
+    engine_config,
     print_json,
 )
 from firesteel.config import EngineConfig
@@ -52,17 +53,8 @@ def run(
 
     The first use pulls the model (491 MB for the default one). The text goes to stdout, the figures to stderr.
     """
-    config = EngineConfig(
-        backend=backend,
-        script=script,
-        model=model,
-        quantize=quantize,
-        num_threads=threads,
-        context_tokens=context,
-        kv_type=kv_type,
-        yarn=yarn,
-        cache_bytes=0,  # one prompt: nothing could come back to what is idle
-    )
+    options = (model, backend, script, quantize, threads, context, kv_type, yarn)
+    config = engine_config(*options, cache_bytes=0)  # one prompt: nothing could come back to what is idle
     messages = [Message(role="system", content=system)] if system else []
     messages.append(Message(role="user", content=read_prompt(prompt, stdin=stdin)))
     text, usage = answer(config, ChatPrompt(messages=tuple(messages)), max_tokens, temperature, seed, quiet=json)

@@ -8,12 +8,14 @@ from firesteel.cli.common import (
     DEFAULT_MODEL,
     BackendOption,
     ContextOption,
+    DiskCacheOption,
     KvTypeOption,
     ModelOption,
     QuantizeOption,
     ScriptOption,
     ThreadsOption,
     YarnOption,
+    engine_config,
     ensure_model,
 )
 from firesteel.config import EngineConfig, ServerConfig, api_keys
@@ -50,23 +52,19 @@ def serve(
     max_live: MaxLiveOption = None,
     max_queue: MaxQueueOption = 64,
     cache_mb: CacheOption = 512,
+    disk_cache_mb: DiskCacheOption = 4096,
     max_body_mb: MaxBodyOption = 16,
     grace: GraceOption = 10.0,
     accept_any_model: AnyModelOption = False,
 ) -> None:
     """Serve the model at http://HOST:PORT/v1 until Ctrl-C. Ready when GET /health answers 200."""
-    engine = EngineConfig(
-        backend=backend,
-        script=script,
-        model=model,
-        quantize=quantize,
-        num_threads=threads,
-        context_tokens=context,
-        kv_type=kv_type,
-        yarn=yarn,
+    options = (model, backend, script, quantize, threads, context, kv_type, yarn)
+    engine = engine_config(
+        *options,
         chunk_tokens=chunk,
         max_live=max_live,
         cache_bytes=cache_mb * 1_000_000,
+        disk_bytes=disk_cache_mb * 1_000_000,
     )
     server = ServerConfig(
         host=host,

@@ -210,12 +210,21 @@ class ChatApp:
         if self._loading is not None:
             self.status.doing = doing
             self.app.invalidate()
+        self._replace_engine_if_dead()
 
     def _take(self, events: list[Event]) -> None:
         updates: list[Update] = []
         for _, event in coalesce((event.id, event) for event in events):
             updates += self.conversation.handle(event)
         self.show(updates)
+        self._replace_engine_if_dead()
+
+    def _replace_engine_if_dead(self) -> None:
+        """Start another engine when a bug has ended this one, as soon as its last word is in."""
+        if self._models.has_crashed and self._loading is None and not self.conversation.is_running:
+            self.screen.note("the engine is started again")
+            self.conversation.move_to(None)
+            self._load(self._models.settings)
 
     def show(self, updates: list[Update]) -> None:
         """Bring what happened onto the screen, and keep what has been said."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
@@ -62,13 +63,16 @@ class ModelTemplates:
         return render_tail(messages, (), self._tokenizer)
 
 
-def load(settings: Settings) -> Loaded:
-    """Load a model that is on this machine. Raises ModelError or ConfigError."""
+def load(settings: Settings, on_crash: Callable[[], None] = lambda: None) -> Loaded:
+    """Load a model that is on this machine; `on_crash` is called on the engine's thread when a bug ends it.
+
+    Raises ModelError or ConfigError.
+    """
     from firesteel.backend import open_backend
     from firesteel.engine.worker import EngineWorker
 
     backend = open_backend(settings.engine)
-    worker = EngineWorker(backend, settings.engine)
+    worker = EngineWorker(backend, settings.engine, on_crash)
     worker.start()
     return Loaded(worker, runtime_of(worker, settings))
 

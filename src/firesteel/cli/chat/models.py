@@ -25,12 +25,14 @@ class Models:
 
     def __init__(self, settings: Settings, report: Callable[[str], None]) -> None:
         self.settings = settings
+        self.has_crashed = False  # a bug ended the engine; changing to the same settings starts another
         self._report = report  # called on any thread with what is going on
         self.loaded: Loaded | None = None  # of which the conversation uses the runtime
         self._closing = False
 
     async def change(self, settings: Settings) -> Change:
         """Load what `settings` say in the place of what is loaded, which stays where the new file cannot be had."""
+        self.has_crashed = False
         change = await asyncio.to_thread(self._change, settings)
         self.settings, self.loaded = change.settings, change.loaded
         return change
@@ -54,7 +56,7 @@ class Models:
             before.worker.close()
         self._report(f"loading {settings.name}")
         try:
-            return Change(settings, load(settings))
+            return Change(settings, load(settings, self._crash))
         except FiresteelError as error:
             if before is None:
                 return Change(settings, None, error)
@@ -63,9 +65,13 @@ class Models:
     def _again(self) -> Loaded | None:
         """Load what was loaded before, if that can still be done."""
         try:
-            return load(self.settings)
+            return load(self.settings, self._crash)
         except FiresteelError:
             return None
+
+    def _crash(self) -> None:
+        self.has_crashed = True
+        self._report("")
 
     def _progress(self, done: int, total: int, label: str) -> None:
         """See `models.files.Progress`."""
