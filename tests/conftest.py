@@ -5,7 +5,16 @@ from collections.abc import Iterator
 import openai
 import pytest
 
+from tests.engine.helpers import Bench
 from tests.server.live import Live, serving
+
+
+@pytest.fixture(autouse=True)
+def no_disk_thread_outlives_its_test() -> Iterator[None]:
+    """Close the engines that a test made and left."""
+    yield
+    while Bench.made:
+        Bench.made.pop().engine.close()
 
 
 @pytest.fixture(scope="session")

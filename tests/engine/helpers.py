@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -22,12 +22,16 @@ GREEDY = Sampling(temperature=0.0)
 class Bench:
     """An engine, its scripted backend, and every event it emitted, by sequence id."""
 
+    made: ClassVar[list["Bench"]] = []  # closed after each test, see conftest.py
+
     def __init__(self, script: str = "{}", *, can_trim: bool = True, **config: Any) -> None:
         self.config = EngineConfig(backend="scripted", **config)
         self.clock = ManualClock()
         self.backend = ScriptedBackend(parse_script(script), self.config, self.clock, can_trim=can_trim)
         self.events: dict[str, list[Event]] = defaultdict(list)
         self.engine = Engine(self.backend, self.config, lambda e: self.events[e.id].append(e), self.clock)
+        if self.config.disk_bytes:
+            self.made.append(self)
 
     def encode(self, text: str) -> list[int]:
         return self.backend.tokenizer.encode(text, special=True)

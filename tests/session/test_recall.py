@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from firesteel.backend.scripted.tokenizer import shared_tokenizer
 from firesteel.session.recall import TokenRecall, common_length
 from firesteel.types import Tokenizer
-from tests.session.toy_tokenizer import FIRST_CONTROL, ToyTokenizer, written
+from tests.session.toy_tokenizer import FIRST_CONTROL, UNKNOWN, ToyTokenizer, written
 
 Turn = tuple[str, str]  # role, text
 
@@ -66,7 +66,8 @@ def test_any_history_says_what_plain_encoding_says(listed: list[Any], max_entrie
         turns.append(("user", text))
         prompt = rendered(turns)
         tokens = ask(recall, prompt, answer, scope=scope, session=session)
-        assert written(tokens, plain) == written(plain.encode(prompt, special=True), plain)
+        # An answer may spell byte by byte what encoding cannot spell at all; its own tokens are kept.
+        assert written(tokens, plain).replace(UNKNOWN, "<unk>") == written(plain.encode(prompt, special=True), plain)
         conversations[number] = [*turns, ("assistant", visible(answer, plain))]
 
 

@@ -149,16 +149,16 @@ class BlockCache:
         if length < start or not self.tree.max_bytes:
             return
         parent = path[-1] if path else self.tree.root(scope)
-        kept: list[Block] = []
+        self.tree.lease(path)  # making room must not take what this goes on from
         for position in range(start, len(tokens), BLOCK_TOKENS):
             block = self._keep_block(slot, parent, tokens[position : position + BLOCK_TOKENS])
             if block is None:
                 break
-            self.tree.lease([block])  # what follows must not push it out
-            kept.append(block)
+            self.tree.lease([block])
+            path.append(block)
             parent = block
-        self.tree.use(kept)
-        self.tree.release(kept)
+        self.tree.use(path)
+        self.tree.release(path)
 
     def _keep_block(self, slot: int, parent: Block, tokens: TokenArray) -> Block | None:
         known, length = parent.best_child(tokens)
@@ -210,15 +210,20 @@ class BlockCache:
 
         def arrived(states: list[bytes | None]) -> None:
             for block, state in zip(missing, states, strict=True):
-                if state is None:
-                    self.tree.forget(block)
                 if state is None or not self._fill(block, state):
                     break
             self.tree.release(path)
+            self._forget_unreadable(missing, states)
             done()
 
         self._disk.read([block.id for block in missing], arrived)
         return True
+
+    def _forget_unreadable(self, blocks: list[Block], states: list[bytes | None]) -> None:
+        for block, state in zip(blocks, states, strict=True):
+            is_gone = state is None or not block.is_on_disk
+            if is_gone and block.state is None and block.parent is not None:
+                self.tree.forget(block)
 
     def _fill(self, block: Block, state: bytes) -> bool:
         """Put what was read into host memory; False when there is no room."""
