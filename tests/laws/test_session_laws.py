@@ -195,7 +195,7 @@ class EngineAgainstPlainRuns(RuleBasedStateMachine):
             self.bench.check_accounts()
 
 
-EngineAgainstPlainRuns.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+EngineAgainstPlainRuns.TestCase.settings = settings(max_examples=80, stateful_step_count=40, deadline=None)
 TestEngine = EngineAgainstPlainRuns.TestCase
 
 
