@@ -111,23 +111,87 @@ TreeAgainstPrefixes.TestCase.settings = settings(max_examples=80, stateful_step_
 TestTree = TreeAgainstPrefixes.TestCase
 
 
-def test_the_cheapest_to_compute_again_goes_first_among_equally_recent() -> None:
+class Clock:
+    """Moves when told to."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+def is_known(tree: PrefixTree, wanted: list[int]) -> bool:
+    return tree.match("a", token_array(wanted))[1] == len(wanted)
+
+
+def ask(tree: PrefixTree, wanted: list[int]) -> bool:
+    """Use what is known of `wanted` and keep all of it, as a request does; return whether all was known."""
+    path, length = tree.match("a", token_array(wanted))
+    tree.use(path)
+    put(tree, "a", wanted)
+    return length == len(wanted)
+
+
+def test_leaves_go_first_so_that_no_prefix_has_a_hole() -> None:
     tree = PrefixTree(8)
     put(tree, "a", [1, 1, 1, 1, 2, 2, 2, 2])
     assert tree.make_room(4)
-    path, length = tree.match("a", token_array([1, 1, 1, 1, 2, 2, 2, 2]))
-    assert length == SIZE  # the last block went, because without the first one it would be useless
-    assert len(path) == 1
+    assert is_known(tree, [1, 1, 1, 1])
 
 
-def test_what_was_used_lately_stays() -> None:
-    tree = PrefixTree(8)
+def test_what_is_used_again_and_again_stays() -> None:
+    clock = Clock()
+    tree = PrefixTree(8, now=clock)
     put(tree, "a", [1, 1, 1])
-    put(tree, "a", [2, 2, 2])
-    for other in (3, 2, 3, 2):
-        tree.use(tree.match("a", token_array([1, 1, 1]))[0])
+    for other in range(2, 40):
+        clock.seconds += 10
+        assert ask(tree, [1, 1, 1])
         put(tree, "a", [other] * 3)
-    assert tree.match("a", token_array([1, 1, 1]))[1] == 3
+
+
+def test_what_was_not_used_for_long_goes_before_what_is_new() -> None:
+    clock = Clock()
+    tree = PrefixTree(9, now=clock)
+    put(tree, "a", [1, 1, 1])
+    clock.seconds += 3_600
+    put(tree, "a", [2, 2, 2])
+    clock.seconds += 60
+    put(tree, "a", [3, 3, 3])
+    put(tree, "a", [4, 4, 4])
+    assert [is_known(tree, [n] * 3) for n in (1, 2, 3, 4)] == [False, True, True, True]
+
+
+def test_a_crowd_of_strangers_does_not_push_out_a_conversation() -> None:
+    clock = Clock()
+    tree = PrefixTree(12, now=clock)
+    for turn in range(1, 4):
+        ask(tree, [1, 1, 1, 1, 2, 2][: 2 * turn])
+        for _ in range(10):
+            clock.seconds += 2
+            put(tree, "a", [int(clock.seconds) + 10] * 3)
+    assert is_known(tree, [1, 1, 1, 1, 2, 2])
+
+
+def test_of_many_in_turn_as_many_are_found_as_fit() -> None:
+    """Recency alone would find none: it forgets each one just before its turn."""
+    clock = Clock()
+    tree = PrefixTree(15, now=clock)
+    num_found = 0
+    for _ in range(6):
+        for conversation in range(10):
+            clock.seconds += 5
+            num_found += ask(tree, [conversation, 1, 1])
+    assert num_found >= 5 * 3
+
+
+def test_the_dearer_to_compute_again_stays_of_two_alike() -> None:
+    tree = PrefixTree(13)
+    put(tree, "a", [1] * 9)  # its last token, at position 8, is dearer than one at position 0
+    put(tree, "a", [2])
+    put(tree, "a", [3, 3, 3])
+    assert tree.make_room(1)
+    assert is_known(tree, [1] * 9)
 
 
 def test_a_longer_tail_replaces_the_one_it_goes_on_from() -> None:

@@ -34,13 +34,13 @@ class Engine:
         wake: Callable[[], None] = lambda: None,
     ) -> None:
         self.backend = backend
+        self._now = (clock or SystemClock()).now
         self._arrived: deque[Callable[[], None]] = deque()  # filled by the disk's thread
         self._wake = wake
-        self.warm: WarmKV = open_warm(backend, config, self._deliver)
+        self.warm: WarmKV = open_warm(backend, config, self._deliver, self._now)
         self.scheduler = Scheduler(backend, config, self.warm)
         self._emit = emit
         self._is_interrupted = is_interrupted
-        self._now = (clock or SystemClock()).now
         self._sequences: dict[str, Sequence] = {}
         self._progress_at: dict[str, float] = {}
         self._arrivals = 0

@@ -4,11 +4,13 @@ A *block* is up to `BLOCK_TOKENS` consecutive tokens; only a full one has childr
 alike share their blocks, so a system prompt that ten conversations have in common is held once. A block's KV
 rests in host memory, on disk, or both; one that rests nowhere is not in the tree.
 
-Eviction is GreedyDual (Cao and Irani, USITS 1997): by recency, and by what computing a block again would cost.
+The block that is expected to be wanted again last leaves first (Belady's rule, with an estimate in place of the
+future), the more so the less it would cost to compute again. Recency alone would lose everything as soon as a few
+conversations in turn are more than fit.
 """
 
+import time
 from collections.abc import Callable, Iterator
-from heapq import heappop, heappush
 from itertools import count
 from typing import Any
 
@@ -19,6 +21,7 @@ BLOCK_TOKENS = 256  # 3 MB of the default model; saving one takes 1.1 ms
 KEY_TOKENS = 16  # where a block has many children, they are found by this many of their first tokens
 MANY_CHILDREN = 32
 DOUBLING_TOKENS = 5_000  # a token at this position costs twice as much to compute as the first (measured)
+MAX_PAUSE_SECONDS = 300.0  # expected before the next use as long as nothing shorter was seen
 
 TokenArray = npt.NDArray[np.int32]
 
@@ -42,17 +45,18 @@ class Block:
     __slots__ = (
         "children",
         "id",
-        "is_offered",
         "is_on_disk",
         "num_bytes",
         "num_host_children",
         "num_leases",
+        "order",
         "parent",
+        "pause_seconds",
         "position",
-        "priority",
         "scope",
         "state",
         "tokens",
+        "used_at",
     )
 
     def __init__(self, parent: "Block | None", scope: str, tokens: TokenArray) -> None:
@@ -65,8 +69,9 @@ class Block:
         self.num_bytes = 0
         self.num_host_children = 0
         self.num_leases = 0  # readers in flight; a leased block stays
-        self.priority = (0.0, 0)  # the lowest leaves first; the second part is the order of use
-        self.is_offered = False  # stands in the heap of what may be evicted
+        self.used_at = 0.0  # seconds of the tree's clock
+        self.order = 0  # of use
+        self.pause_seconds = MAX_PAUSE_SECONDS  # from the end of one use to the next, as last seen
         self.id = ""  # its name on disk; set where there is a disk
         self.is_on_disk = False
 
@@ -98,28 +103,31 @@ class Block:
         for length in range(1, KEY_TOKENS + 1):
             yield from self.children.get(head[:length].tobytes(), ())
 
-    @property
-    def is_evictable(self) -> bool:
-        """Whether its KV may leave host memory now: leaves first, so that no prefix has a hole."""
-        return self.state is not None and not (self.num_leases or self.num_host_children)
+    def wait_per_cost(self, now: float) -> float:
+        """Return how long it will probably not be wanted, by what a byte of it costs to compute again.
 
-    def cost(self) -> float:
-        """Return what a byte of it costs to compute again, in arbitrary units."""
-        return 1.0 + self.position / DOUBLING_TOKENS
+        A block whose usual pause is over is due; the longer it is overdue, the less it is expected.
+        """
+        return abs(self.pause_seconds - (now - self.used_at)) / (1.0 + self.position / DOUBLING_TOKENS)
 
 
 class PrefixTree:
     """All known prefixes of all scopes, bounded in bytes of host memory."""
 
-    def __init__(self, max_bytes: int, on_forget: Callable[[Block], None] = lambda block: None) -> None:
+    def __init__(
+        self,
+        max_bytes: int,
+        on_forget: Callable[[Block], None] = lambda block: None,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.max_bytes = max_bytes
         self.num_bytes = 0
         self.num_tokens = 0  # whose KV is in host memory
         self._on_forget = on_forget  # a block leaves the tree; its copy on disk is of no use any more
         self._roots: dict[str, Block] = {}
-        self._evictable: list[tuple[tuple[float, int], int, Block]] = []  # a heap; entries may be out of date
+        self._leaves: dict[Block, None] = {}  # of what rests in host memory; some may be leased
         self._order = count()
-        self._inflation = 0.0
+        self._now = now
 
     def root(self, scope: str) -> Block:
         """Return the block without tokens that all prefixes of `scope` follow."""
@@ -144,9 +152,17 @@ class PrefixTree:
         return path, position
 
     def use(self, path: list[Block]) -> None:
-        """Note that the blocks of `path` were asked for."""
+        """Note that a request begins with the blocks of `path`."""
+        now = self._now()
         for block in path:
-            block.priority = (self._inflation + block.cost(), next(self._order))
+            block.pause_seconds = min(now - block.used_at, MAX_PAUSE_SECONDS)
+        self.touch(path)
+
+    def touch(self, path: list[Block]) -> None:
+        """Note that the request that used or made the blocks of `path` has ended, or goes on."""
+        now = self._now()
+        for block in path:
+            block.used_at, block.order = now, next(self._order)
 
     def lease(self, path: list[Block]) -> None:
         """Keep the blocks of `path` where they are until `release`."""
@@ -157,7 +173,6 @@ class PrefixTree:
         """End a lease."""
         for block in path:
             block.num_leases -= 1
-            self._offer(block)
 
     def put(self, parent: Block, tokens: TokenArray, state: Any, num_bytes: int) -> Block | None:
         """Add the KV of `tokens` after `parent`; None when there is no room for it. Blocks that it covers go."""
@@ -169,16 +184,21 @@ class PrefixTree:
             return None
         if known is not None and is_known and known.parent is not None:
             return self.fill(known, state, num_bytes)
+        block = self.attach(parent, tokens)
+        block.pause_seconds = parent.pause_seconds if len(parent.children) == 1 else MAX_PAUSE_SECONDS
         for child in list(parent.candidates(tokens[:KEY_TOKENS])):
-            if not child.num_leases and num_common(child.tokens, tokens) == len(child.tokens):
+            is_covered = child is not block and num_common(child.tokens, tokens) == len(child.tokens)
+            if is_covered and not child.num_leases:
+                block.pause_seconds = child.pause_seconds
                 self.forget(child)
-        return self.fill(self.attach(parent, tokens), state, num_bytes)
+        return self.fill(block, state, num_bytes)
 
     def attach(self, parent: Block, tokens: TokenArray) -> Block:
         """Add a block whose KV rests on disk, or is filled in at once."""
         assert parent.is_full or parent.parent is None, "only full blocks have children"
         block = Block(parent, parent.scope, tokens)
         parent.children.setdefault(tokens[:KEY_TOKENS].tobytes(), []).append(block)
+        self.touch([block])
         return block
 
     def fill(self, block: Block, state: Any, num_bytes: int) -> Block:
@@ -189,8 +209,8 @@ class PrefixTree:
         self.num_tokens += len(block.tokens)
         if block.parent is not None:
             block.parent.num_host_children += 1
-        self.use([block])
-        self._offer(block)
+            self._leaves.pop(block.parent, None)
+        self._leaves[block] = None
         return block
 
     def make_room(self, num_bytes: int) -> bool:
@@ -198,28 +218,12 @@ class PrefixTree:
         if num_bytes > self.max_bytes:
             return False
         while self.num_bytes + num_bytes > self.max_bytes:
-            victim = self._next_victim()
-            if victim is None:
+            now = self._now()
+            idle = [leaf for leaf in self._leaves if not leaf.num_leases]
+            if not idle:
                 return False
-            self._inflation = victim.priority[0]
-            self._evict(victim)
+            self._evict(max(idle, key=lambda leaf: (leaf.wait_per_cost(now), -leaf.order)))
         return True
-
-    def _offer(self, block: Block) -> None:
-        if block.is_evictable and not block.is_offered:
-            block.is_offered = True
-            heappush(self._evictable, (block.priority, next(self._order), block))
-
-    def _next_victim(self) -> Block | None:
-        while self._evictable:
-            priority, _, block = heappop(self._evictable)
-            block.is_offered = False
-            if not block.is_evictable:
-                continue  # it is offered again when it becomes evictable
-            if priority == block.priority:
-                return block
-            self._offer(block)
-        return None
 
     def _evict(self, block: Block) -> None:
         """Take the KV of `block` out of host memory; without a copy on disk it leaves the tree."""
@@ -248,11 +252,13 @@ class PrefixTree:
         if block.state is None:
             return
         block.state = None
+        self._leaves.pop(block, None)
         self.num_bytes -= block.num_bytes
         self.num_tokens -= len(block.tokens)
         if block.parent is not None:
             block.parent.num_host_children -= 1
-            self._offer(block.parent)
+            if not block.parent.num_host_children and block.parent.state is not None:
+                self._leaves[block.parent] = None
 
     def blocks(self) -> Iterator[Block]:
         """Yield every block, parents first."""
@@ -266,5 +272,5 @@ class PrefixTree:
     def clear(self) -> None:
         """Forget everything; copies on disk stay."""
         self._roots.clear()
-        self._evictable.clear()
+        self._leaves.clear()
         self.num_bytes = self.num_tokens = 0

@@ -5,6 +5,7 @@ prefixes rest in a `PrefixTree` and come back block by block. All methods belong
 hashing and files belong to the disk's.
 """
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -100,11 +101,11 @@ class WarmKV(Protocol):
 class BlockCache:
     """`WarmKV` in blocks that sequences share, for backends that can trim."""
 
-    def __init__(self, backend: Backend, max_bytes: int) -> None:
+    def __init__(self, backend: Backend, max_bytes: int, now: Callable[[], float] = time.monotonic) -> None:
         self._backend = backend
         self._disk: Disk | None = None
         self._on_disk: dict[str, Block] = {}
-        self.tree = PrefixTree(max_bytes, self._remove_from_disk)
+        self.tree = PrefixTree(max_bytes, self._remove_from_disk, now)
         self.num_tokens_from_disk = 0
 
     @property
@@ -157,7 +158,7 @@ class BlockCache:
             self.tree.lease([block])
             path.append(block)
             parent = block
-        self.tree.use(path)
+        self.tree.touch(path)
         self.tree.release(path)
 
     def _keep_block(self, slot: int, parent: Block, tokens: TokenArray) -> Block | None:
