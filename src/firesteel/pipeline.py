@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
 from itertools import count
 
@@ -50,7 +50,8 @@ RENDER_NICENESS = 10  # 50 kB take 27 ms to tokenise: time that the model's thre
 def _yield_to_the_model() -> None:
     """Lower this thread's priority; on Linux niceness belongs to the thread."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RENDER_NICENESS)
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RENDER_NICENESS)
 
 
 class Prepared(msgspec.Struct, frozen=True):

@@ -104,6 +104,8 @@ class TreeAgainstPrefixes(RuleBasedStateMachine):
             assert block.state is not None or block.is_on_disk
             assert block.parent is not None
             assert block.parent.parent is None or (block.parent.is_full and block.parent.end == block.position)
+            assert block.parent.parent is None or block.parent.state is not None or block.parent.is_on_disk
+            assert (block in self.tree._leaves) == (block.state is not None and not block.num_host_children)
         assert not any(block.is_on_disk or block.state for block in self.forgotten)
 
 

@@ -166,3 +166,50 @@ def test_blocks_are_kept_while_a_sequence_still_runs(tmp_path: Path) -> None:
         bench.engine.step()
     bench.settle()
     assert len(list(tmp_path.rglob("*.kv"))) == 4
+
+
+def test_many_that_need_the_same_blocks_read_them_once(tmp_path: Path) -> None:
+    first = Bench(SCRIPT, **disk(tmp_path))
+    first.add("a", LONG, max_tokens=1)
+    first.run()
+    first.engine.close()
+    second = Bench(SCRIPT, **disk(tmp_path, max_live=8))
+    for id in "abcdef":
+        second.add(id, [*LONG, 40 + ord(id)], max_tokens=2)
+    second.run()
+    assert all(second.finish(id).usage.num_cached_tokens == len(LONG) for id in "abcdef")
+    assert second.engine.statistics().num_disk_tokens == len(LONG)
+    second.check_rest()
+
+
+def test_what_was_fetched_stays_until_it_is_used(tmp_path: Path) -> None:
+    """Two fetches that together do not fit: neither takes from the other what it waits to load."""
+    size = 64 * (len(LONG) + 300)
+    other = [*reversed(LONG)]
+    first = Bench(SCRIPT, **disk(tmp_path))
+    for id, prompt in (("a", LONG), ("b", other)):
+        first.add(id, prompt, max_tokens=1)
+        first.run()
+    first.engine.close()
+    second = Bench(SCRIPT, **disk(tmp_path, cache_bytes=size, max_live=2))
+    second.add("a", LONG, max_tokens=1)
+    second.add("b", other, max_tokens=1)
+    second.engine.step()
+    second.settle()
+    second.run()
+    assert second.finish("a").usage.num_cached_tokens == len(LONG) - 1
+    second.check_rest()
+
+
+def test_a_request_that_ends_while_its_prefix_is_fetched_leaves_nothing(tmp_path: Path) -> None:
+    first = Bench(SCRIPT, **disk(tmp_path))
+    first.add("a", LONG, max_tokens=1)
+    first.run()
+    first.engine.close()
+    second = Bench(SCRIPT, **disk(tmp_path))
+    second.add("a", LONG, max_tokens=1)
+    second.engine.step()
+    second.engine.cancel("a")
+    second.settle()
+    second.run()
+    second.check_rest()

@@ -1,6 +1,11 @@
 """Steering and rewinding as single examples; tests/laws/test_session_laws.py does both at every token."""
 
-from firesteel.types import Delta, Progress, Rewind
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from firesteel.types import Delta, Progress, Rewind, Sampling
 from tests.engine.helpers import Bench, chat
 
 LONG = list(range(20, 250)) * 8  # 1,840 tokens: seven full blocks and a rest
@@ -151,3 +156,62 @@ def test_rewinding_the_unknown_does_nothing() -> None:
     bench = Bench(SCRIPT)
     bench.engine.rewind("nobody", 3)
     assert not bench.events
+
+
+def test_a_steer_at_the_end_of_a_line_takes_effect_there() -> None:
+    bench = Bench('{"rules": [{"say": "one\\ntwo\\nthree\\n"}]}')
+    bench.add("a", chat("talk"), max_tokens=50)
+    while not bench.text("a").endswith("\n"):
+        bench.engine.step()
+    bench.engine.steer("a", bench.work("b", "<|end|>" + chat("x"), 3))
+    assert (bench.finish("a").reason, bench.text("a")) == ("steered", "one\n")
+
+
+def test_a_preempted_answer_is_steered_at_once() -> None:
+    bench = Bench(SCRIPT, max_live=2, context_tokens=300)
+    bench.add("old", LONG[:100], max_tokens=150)
+    bench.add("young", LONG[50:150], max_tokens=150)
+    while not bench.engine.scheduler.num_preemptions:
+        bench.engine.step()
+    bench.engine.steer("young", bench.work("b", [30, 31], 5))
+    assert bench.finish("young").reason == "steered"
+    bench.run()
+    said = bench.finish("young").tokens
+    twin = Bench(SCRIPT, cache_bytes=0)
+    twin.add("b", [*LONG[50:150], *said, 30, 31], max_tokens=5)
+    twin.run()
+    assert bench.finish("b").tokens == twin.finish("b").tokens
+    bench.check_rest()
+
+
+def test_a_hint_counts_for_penalties() -> None:
+    how = Sampling(temperature=0, frequency_penalty=2.0, presence_penalty=2.0)
+    bench = Bench(SCRIPT)
+    bench.add("a", LONG[:40], max_tokens=20, sampling=how)
+    bench.run_until("a", 3)
+    bench.engine.rewind("a", 1, (), (30, 30, 31))
+    sequence = bench.engine._sequences["a"]
+    assert sequence.sampler._counts == Counter(said(bench, "a"))
+    assert sequence.sampler._counts[30] == 2
+
+
+@pytest.mark.parametrize(("ban", "hint"), [((10**6,), ()), ((-1,), ()), ((), (10**6,)), ((), (-5,)), ((), "end")])
+def test_tokens_that_the_model_does_not_have_end_that_answer_only(ban: tuple[int, ...], hint: Any) -> None:
+    bench = Bench(SCRIPT)
+    bench.add("a", LONG[:40], max_tokens=20)
+    bench.add("b", LONG[20:60], max_tokens=20)
+    bench.run_until("a", 3)
+    bench.engine.rewind("a", 1, ban, tuple(bench.backend.tokenizer.end_tokens) if hint == "end" else hint)
+    bench.run()
+    assert "cannot say" in bench.failure("a").message
+    assert bench.finish("b").usage.num_output_tokens == 20
+    bench.check_rest()
+
+
+def test_a_rewind_while_a_recurrent_model_reads_costs_nothing() -> None:
+    bench = Bench(SCRIPT, can_trim=False, chunk_tokens=100)
+    bench.add("a", LONG[:500], max_tokens=5)
+    bench.engine.step()
+    bench.engine.rewind("a", 0, (33,))
+    bench.run()
+    assert bench.engine.statistics().num_rows <= 500 + 6

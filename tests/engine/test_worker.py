@@ -184,3 +184,31 @@ def test_a_stream_is_steered_and_rewound(worker: EngineWorker) -> None:
     assert text_of(until_last(second)) == "fine"
     with pytest.raises(ValueError, match="to_token"):
         worker.rewind("a", -1)
+
+
+def test_prompts_that_are_read_together_are_interrupted_for_one_that_leaves(worker: EngineWorker) -> None:
+    """The step of both would take a minute; the one that stays loses a chunk at most and goes on."""
+    first, second = add(worker, "a", "read " + "word " * 200), add(worker, "b", "read " + "other " * 200)
+    while len(worker._engine.stepping) < 2:
+        pass
+    started = time.monotonic()
+    worker.cancel("a")
+    assert reason_of(until_last(first)) == "cancelled"
+    assert time.monotonic() - started < PATIENCE_SECONDS / 2
+    worker.cancel("b")
+    assert reason_of(until_last(second)) == "cancelled"
+
+
+def test_after_a_crash_everyone_gets_an_answer(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config = EngineConfig(backend="scripted")
+    worker = EngineWorker(ScriptedBackend(parse_script("{}"), config, SystemClock()), config)
+    monkeypatch.setattr(worker._engine, "step", lambda: 1 // 0)
+    worker.start()
+    for id in ("a", "b", "c"):
+        inbox = add(worker, id, "hello")
+        last = until_last(inbox)[-1]
+        assert isinstance(last, Failure)
+        worker.cancel(id)
+    assert "ZeroDivisionError" in capfd.readouterr().err

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from firesteel.cli.common import ensure_model
 from firesteel.session.conversation import Conversation
 from firesteel.session.turn import Runtime
-from firesteel.session.updates import Update
+from firesteel.session.updates import Returned, Update
 from firesteel.types import Event
 
 if TYPE_CHECKING:
@@ -21,13 +21,18 @@ class Chat:
     """A conversation driven by whoever iterates `stream`; the intents may come from any thread meanwhile."""
 
     def __init__(self, runtime: Runtime, *, system: str | None = None, resume: Any = None) -> None:
-        """`resume` is what `Conversation.to_dict` returned, perhaps in another process."""
+        """`resume` is what `Conversation.to_dict` returned, perhaps in another process.
+
+        Words that waited there are in `returned`: they were not sent.
+        """
+        self.returned: tuple[str, ...] = ()
         self._mailbox: queue.SimpleQueue[Event | Command] = queue.SimpleQueue()
         if resume is None:
             self.conversation = Conversation(runtime, self._mailbox.put, system=system)
         else:
             self.conversation = Conversation.from_dict(resume, self._mailbox.put)
-            self.conversation.take_back()
+            taken = [update for update in self.conversation.take_back() if isinstance(update, Returned)]
+            self.returned = tuple(text for update in taken for text in update.texts)
             self.conversation.move_to(runtime)
 
     def stream(self, text: str) -> Iterator[Update]:

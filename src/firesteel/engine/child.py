@@ -123,7 +123,7 @@ def _obey(connection: socket.socket, worker: EngineWorker, outbox: Outbox) -> No
 
 
 def main() -> None:
-    """Run the process; it ends at once when the server is gone, also in the middle of a step."""
+    """Run the process; when the server is gone it ends, as soon as what is warm is on disk."""
     for reaches_the_whole_group in (signal.SIGINT, signal.SIGTERM):
         signal.signal(reaches_the_whole_group, signal.SIG_IGN)  # the server decides; its end is ours
     sys.setswitchinterval(SWITCH_SECONDS)

@@ -15,7 +15,7 @@ from firesteel.engine.sequence import Sequence
 from firesteel.engine.statistics import Counters, Statistics
 from firesteel.engine.steer import Steer, begin, why_not
 from firesteel.errors import EngineFailure
-from firesteel.types import Delta, Event, Failure, Finish, FinishReason, Progress, State, Usage, Work
+from firesteel.types import Delta, Event, Failure, Finish, FinishReason, Progress, Usage, Work
 
 PROGRESS_SECONDS = 0.25  # least time between two progress events of one prompt
 NO_USAGE = Usage(num_prompt_tokens=0, num_cached_tokens=0, num_output_tokens=0)
@@ -67,8 +67,7 @@ class Engine:
         if num_needed > self.backend.capabilities.num_cells:
             return self._emit(Failure(work.id, "context_length_exceeded", f"{num_needed} tokens do not fit"))
         sequence = self._sequence(work, self._now())
-        self.scheduler.waiting.append(sequence)
-        return self._fetch(sequence)
+        return self.scheduler.waiting.append(sequence)
 
     def _is_known(self, id: str) -> bool:
         return id in self._sequences or self._steered(id) is not None
@@ -78,14 +77,6 @@ class Engine:
         sequence = Sequence(work, self._arrivals, self.backend.tokenizer, now)
         self._sequences[work.id] = sequence
         return sequence
-
-    def _fetch(self, sequence: Sequence) -> None:
-        """Let a waiting sequence wait for what the disk holds of its prompt."""
-
-        def arrived() -> None:
-            sequence.is_fetching = False
-
-        sequence.is_fetching = self.warm.fetch(sequence.work.scope, sequence.prompt[:-1], arrived)
 
     def cancel(self, id: str) -> None:
         """End a sequence now; its KV stays warm. Unknown ids are ignored: it has just finished.
@@ -118,20 +109,26 @@ class Engine:
             return self._emit(Finish(id, "steered", NO_USAGE))
         assert sequence is not None
         sequence.successor = begin(work, self._now(), sequence.num_output)
-        return self._end(sequence, "steered") if sequence.num_output == 0 else None
+        may_end = sequence.is_at_boundary(self._now()) or sequence.may_end_while_preempted
+        return self._end(sequence, "steered") if may_end else None
 
     def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
         """Take output tokens of `id` back; see `EngineClient.rewind`."""
         sequence = self._sequences.get(id)
         if sequence is None:
-            return
+            return None
+        if not self._is_sayable(hint) or not all(0 <= token < self.backend.tokenizer.vocabulary_size for token in ban):
+            return self._fail(sequence, EngineFailure("`ban` or `hint` holds a token that this model cannot say"))
         rewound = sequence.rewind(to_token, ban)
         self.scheduler.residence.rewind(sequence)
         if rewound is not None:
             self._emit(rewound)
         self._emit_delta(sequence.insert(hint))
-        if sequence.reason is not None:
-            self._finish(sequence)
+        return self._finish(sequence) if sequence.reason is not None else None
+
+    def _is_sayable(self, tokens: tuple[int, ...]) -> bool:
+        tokenizer = self.backend.tokenizer
+        return all(0 <= token < tokenizer.vocabulary_size and token not in tokenizer.end_tokens for token in tokens)
 
     def step(self) -> bool:
         """Run one step; return False when there was nothing to do."""
@@ -173,8 +170,16 @@ class Engine:
         """Publish what runs. An interruption posted before this is seen here, one after it sees `stepping`."""
         self.is_reading = all(sequence.num_output == 0 for sequence, _ in plan)
         self.stepping = tuple([sequence.id for sequence, _ in plan])
-        if len(plan) == 1 and self._is_interrupted(self.stepping[0]):
+        if any(self._is_interrupted(id) and self.may_abort_for(id) for id in self.stepping):
             self.backend.abort()
+
+    def may_abort_for(self, id: str) -> bool:
+        """Return whether the running step may be lost when `id` ends; called from any thread.
+
+        Other prompts lose a chunk at most. A stream loses nothing: a step that carries one is short.
+        """
+        stepping = self.stepping
+        return id in stepping and (len(stepping) == 1 or self.is_reading)
 
     def _advance(self, sequence: Sequence, rows: int, output: Output, started: float, now: float) -> None:
         """Verify, accept and emit what one step yielded for one sequence."""
@@ -215,7 +220,7 @@ class Engine:
         if num_ahead:
             sequence.num_computed = min(sequence.num_computed + num_ahead, len(sequence.tokens))
             if sequence.reason is not None:
-                self.scheduler.residence.rewind(sequence)
+                self.backend.trim(sequence.slot, sequence.num_computed)
         self._emit_delta(delta)
 
     def _emit_delta(self, delta: Delta | None) -> None:
@@ -260,10 +265,7 @@ class Engine:
         )
         successor = self._sequence(work, steer.asked_at)
         self.scheduler.hand_over(sequence, successor)
-        self._forget(sequence, keep=False)
-        if successor.state is State.WAITING:
-            self._fetch(successor)
-        return None
+        return self._forget(sequence, keep=False)
 
     def _fail(self, sequence: Sequence, error: EngineFailure) -> None:
         self._forget(sequence, keep=False)

@@ -1,5 +1,7 @@
 """Which sequences live in the context, and how their KV gets in and out: fork, restore, park, keep."""
 
+from collections.abc import Callable
+
 from firesteel.backend.base import Backend
 from firesteel.engine.kv.cells import Cells
 from firesteel.engine.kv.prefix import BLOCK_TOKENS, num_common, token_array
@@ -26,6 +28,27 @@ class Residence:
         """Whether another sequence may become live."""
         return bool(self._free_slots)
 
+    def fetch(self, sequence: Sequence) -> bool:
+        """Begin to bring from disk what `sequence` begins with; False when it need not wait for that."""
+        if sequence.parked is not None or sequence.has_fetched:
+            return False
+
+        def arrived(release: Callable[[], None] | None) -> None:
+            """Without `release`, another sequence has fetched: look again what is missing."""
+            sequence.is_fetching, sequence.has_fetched = False, release is not None
+            sequence.release_prefix = release
+            if sequence.state is State.FINISHED:
+                self.release_prefix(sequence)
+
+        sequence.is_fetching = self.warm.fetch(sequence.work.scope, sequence.prompt[:-1], arrived)
+        return sequence.is_fetching
+
+    def release_prefix(self, sequence: Sequence) -> None:
+        """Let go of what was fetched for `sequence`: it has been loaded, or is not wanted any more."""
+        if sequence.release_prefix is not None:
+            sequence.release_prefix()
+            sequence.release_prefix = None
+
     def enter(self, sequence: Sequence) -> None:
         """Make `sequence` live, from the longest prefix that is known."""
         sequence.slot = self._free_slots.pop()
@@ -34,6 +57,7 @@ class Residence:
         else:
             sequence.num_computed = sequence.num_cached = self._reuse_prefix(sequence)
             sequence.num_kept = sequence.num_computed // BLOCK_TOKENS * BLOCK_TOKENS
+        self.release_prefix(sequence)
         self.cells.lease(sequence.slot, sequence.num_computed)
         sequence.state, sequence.awaits = State.RUNNING, None
         self.running.append(sequence)
@@ -90,7 +114,7 @@ class Residence:
 
     def rewind(self, sequence: Sequence) -> None:
         """Trim the KV of a live sequence to what it says is computed."""
-        if sequence.state is State.RUNNING:
+        if sequence.state is State.RUNNING and sequence.num_computed < self.cells.length(sequence.slot):
             self._trim(sequence)
             self.cells.lease(sequence.slot, sequence.num_computed)
         sequence.num_kept = min(sequence.num_kept, sequence.num_computed // BLOCK_TOKENS * BLOCK_TOKENS)

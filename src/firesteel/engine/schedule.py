@@ -70,6 +70,8 @@ class Scheduler:
                 continue
             if not self._fits(sequence):
                 return
+            if self.residence.fetch(sequence):
+                continue
             self.waiting.remove(sequence)
             self.residence.enter(sequence)
 
@@ -108,6 +110,7 @@ class Scheduler:
             self.waiting.remove(sequence)
         sequence.parked = None
         sequence.state = State.FINISHED
+        self.residence.release_prefix(sequence)
 
     def hand_over(self, sequence: Sequence, successor: Sequence) -> None:
         """Let `successor` go on in the place of `sequence`, live or waiting."""

@@ -1,5 +1,6 @@
 """The one mutable object: a sequence of tokens on its way through the engine."""
 
+from collections.abc import Callable
 from typing import Any
 
 from firesteel.backend.base import Output, Rows, Want
@@ -32,6 +33,8 @@ class Sequence:
         self.slot = -1
         self.awaits: Sequence | None = None  # computes a prefix that this one will fork
         self.is_fetching = False  # its prefix is on its way from the disk
+        self.has_fetched = False
+        self.release_prefix: Callable[[], None] | None = None  # ends the lease of what was fetched for it
         self.parked: Any = None  # own KV in host memory while preempted
         self.num_parked = 0  # positions in it
         self.successor: Steer | None = None
@@ -120,7 +123,8 @@ class Sequence:
             text += self._watchers.finish()
         elif not text:
             return None
-        num_tokens, self._num_reported = self.num_output - self._num_reported, self.num_output
+        num_tokens = max(0, self.num_output - self._num_reported)
+        self._num_reported = max(self._num_reported, self.num_output)
         if not self._logprobs:
             return Delta(self.id, text, num_tokens) if text or num_tokens else None
         num_released = self._watchers.num_released
@@ -150,9 +154,9 @@ class Sequence:
         self.sampler.rewind(output)
         self.num_computed = min(self.num_computed, len(self.tokens) - 1)
         self._forbid(ban)
-        if self._watchers.num_released == num_released and self._num_reported <= to_token:
-            return None
-        self._num_reported = to_token
+        if self._watchers.num_released == num_released:
+            return None  # what was held back has not left: nobody needs to know
+        self._num_reported = min(self._num_reported, to_token)
         return Rewind(self.id, self._watchers.num_released, to_token)
 
     def _forbid(self, ban: tuple[int, ...]) -> None:
@@ -164,7 +168,16 @@ class Sequence:
 
     def insert(self, hint: tuple[int, ...]) -> Delta | None:
         """Append tokens as if they had been chosen; one token of the limit stays for what follows."""
-        return self._release(self._feed(list(hint[: max(0, self.num_remaining - 1)]))) if hint else None
+        if not hint:
+            return None
+        text = self._feed(list(hint[: max(0, self.num_remaining - 1)]))
+        self.sampler.rewind(self.tokens[self.num_prompt :])  # the hint counts for penalties
+        return self._release(text)
+
+    @property
+    def may_end_while_preempted(self) -> bool:
+        """Whether it waits for a place in the context, so that the next boundary may be far away."""
+        return self.state is State.PREEMPTED and self._watchers.is_complete
 
     def is_at_boundary(self, now: float) -> bool:
         """Return whether the answer may be broken off here in favour of the successor."""

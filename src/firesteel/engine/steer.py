@@ -34,8 +34,8 @@ def why_not(id: str, work: Work, sequence: "Sequence | None", *, is_known: bool)
     """
     if sequence is None:
         return Failure(work.id, "not_running", f"{id!r} is not running any more; send the words as a new turn")
-    if not work.tokens:
-        return Failure(work.id, "invalid_value", "there are no words to steer with")
+    if not work.tokens or work.max_tokens < 0:
+        return Failure(work.id, "invalid_value", "there are no words to steer with, or max_tokens is negative")
     if is_known:
         return Failure(work.id, "invalid_value", f"id {work.id!r} is already running")
     if sequence.id == id and sequence.successor is not None:

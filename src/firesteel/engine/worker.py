@@ -4,6 +4,7 @@ import threading
 import traceback
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from firesteel.backend.base import Backend
 from firesteel.config import EngineConfig
@@ -29,7 +30,7 @@ class EngineWorker:
         self._cancelling: set[str] = set()
         self._steering: set[str] = set()
         self._engine = Engine(backend, config, self._dispatch, is_interrupted=self._is_interrupted, wake=self._wake.set)
-        self._closing = False
+        self._closing = self._has_crashed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -44,21 +45,21 @@ class EngineWorker:
         """End a sequence within one step; a step that computes nothing else is interrupted."""
         self._cancelling.add(id)
         self._post(lambda: self._cancel(id))
-        if self._engine.stepping == (id,):
+        if self._engine.may_abort_for(id):
             self.backend.abort()
 
     def steer(self, id: str, work: Work, deliver: Deliver) -> None:
         """Go on from what `id` has said so far, see `EngineClient.steer`; a prompt's step is interrupted."""
         self._steering.add(id)
         self._post(lambda: self._steer(id, work, deliver))
-        if self._engine.stepping == (id,) and self._engine.is_reading:
+        if self._engine.is_reading and self._engine.may_abort_for(id):
             self.backend.abort()
 
     def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
         """Take output tokens of `id` back, see `EngineClient.rewind`. Raises ValueError for a negative offset."""
         if to_token < 0:
             raise ValueError(f"to_token is {to_token}; it counts the output tokens that stay")
-        self._post(lambda: self._engine.rewind(id, to_token, ban, hint))
+        self._post(lambda: None if self._has_crashed else self._engine.rewind(id, to_token, ban, hint))
 
     def ask_statistics(self, answer: Callable[[Statistics], None]) -> None:
         """Call `answer` with a snapshot, on the engine's thread, between two steps."""
@@ -74,15 +75,20 @@ class EngineWorker:
     def _post(self, command: Callable[[], None]) -> None:
         self._inbox.append(command)
         self._wake.set()
+        while self._has_crashed and self._inbox:  # nobody else will; whoever waits for an answer gets one
+            with suppress(IndexError):
+                self._inbox.popleft()()
 
     def _run(self) -> None:
         try:
             self._loop()
         except Exception:
             traceback.print_exc()
+            self._has_crashed = True
             self._on_crash()
             for id, deliver in self._delivers.items():
-                deliver(Failure(id, "engine_failure", "the engine stopped on an internal error; see its log"))
+                deliver(_crash_of(id))
+            self._post(lambda: None)
 
     def _loop(self) -> None:
         engine, inbox = self._engine, self._inbox
@@ -100,7 +106,10 @@ class EngineWorker:
             self._engine.add(work)
 
     def _expect(self, work: Work, deliver: Deliver) -> bool:
-        """Let the events of `work` go to `deliver`; False when its id is taken."""
+        """Let the events of `work` go to `deliver`; False when its id is taken, or the engine has ended."""
+        if self._has_crashed:
+            deliver(_crash_of(work.id))
+            return False
         if work.id in self._delivers:
             deliver(Failure(work.id, "invalid_value", f"id {work.id!r} is already running"))
             return False
@@ -109,7 +118,8 @@ class EngineWorker:
 
     def _cancel(self, id: str) -> None:
         self._cancelling.discard(id)
-        self._engine.cancel(id)
+        if not self._has_crashed:
+            self._engine.cancel(id)
 
     def _steer(self, id: str, work: Work, deliver: Deliver) -> None:
         self._steering.discard(id)
@@ -126,3 +136,7 @@ class EngineWorker:
         if isinstance(event, Finish | Failure):
             del self._delivers[event.id]
         deliver(event)
+
+
+def _crash_of(id: str) -> Failure:
+    return Failure(id, "engine_failure", "the engine stopped on an internal error; see its log")

@@ -1,5 +1,6 @@
 """Which conversation a request belongs to, and what clients put before it that differs from run to run."""
 
+import re
 from collections.abc import Mapping
 from hashlib import blake2b
 
@@ -12,6 +13,7 @@ BILLING_NOTE = "x-anthropic-billing-header"
 """How `firesteel.noted` names a billing line that was dropped."""
 
 _BILLING = "x-anthropic-billing-header: cc_version="
+_BILLING_LINE = re.compile(r"x-anthropic-billing-header:(?:[ \t]*[\w-]+=[^\s;]*(?:;[^\s=;]*(?=\s|$))?;?)*[ \t]*\n?")
 
 
 def session_of(prompt_cache_key: str | None, headers: Mapping[str, str]) -> str | None:
@@ -34,4 +36,4 @@ def without_billing(system: str) -> tuple[str, bool]:
     """
     if not system.startswith(_BILLING):
         return system, False
-    return system.partition("\n")[2], True
+    return _BILLING_LINE.sub("", system, count=1), True

@@ -50,23 +50,25 @@ class Models:
         before = self.loaded
         try:
             fetch(settings.engine, self._progress)
-        except FiresteelError as error:
-            return Change(self.settings, before, error)
+        except Abandoned:
+            raise
+        except Exception as error:
+            return Change(self.settings, before, _told(error))
         if before is not None:
             before.worker.close()
         self._report(f"loading {settings.name}")
         try:
             return Change(settings, load(settings, self._crash))
-        except FiresteelError as error:
+        except Exception as error:  # the conversation outlives whatever a model file can bring about
             if before is None:
-                return Change(settings, None, error)
-            return Change(self.settings, self._again(), error)
+                return Change(settings, None, _told(error))
+            return Change(self.settings, self._again(), _told(error))
 
     def _again(self) -> Loaded | None:
         """Load what was loaded before, if that can still be done."""
         try:
             return load(self.settings, self._crash)
-        except FiresteelError:
+        except Exception:
             return None
 
     def _crash(self) -> None:
@@ -78,3 +80,8 @@ class Models:
         if self._closing:
             raise Abandoned
         self._report(f"{label} {100 * done // total} %" if total else label)
+
+
+def _told(error: Exception) -> FiresteelError:
+    """Return `error` as one that can be shown."""
+    return error if isinstance(error, FiresteelError) else FiresteelError(f"{type(error).__name__}: {error}")

@@ -19,6 +19,8 @@ def run(settings: Settings, *, system: str | None, resume: str | None, json: boo
     """Answer every line of stdin; return the exit status, 1 when a turn failed."""
     status = 0
     with open_chat(settings, system=system, resume=storage.load(resume) if resume else None) as chat:
+        for words in chat.returned:
+            typer.echo(f"not sent last time: {words}", err=True)
         if resume is None:
             chat.conversation.id = storage.new_id()
         for line in _lines():

@@ -25,6 +25,10 @@ class Cells:
         """Cells that no sequence leases."""
         return self.total - self.num_leased
 
+    def length(self, slot: int) -> int:
+        """Return how many cells `slot` leases."""
+        return self._lengths.get(slot, 0)
+
     def lease(self, slot: int, num_cells: int) -> None:
         """Set the lease of `slot` to `num_cells`; the caller has checked that they fit."""
         length = self._lengths.get(slot, 0)

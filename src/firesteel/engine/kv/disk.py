@@ -7,6 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -196,4 +197,5 @@ def _ignore(_: object) -> None:
 def _yield_to_the_model() -> None:
     """Lower this thread's priority; on Linux niceness belongs to the thread."""
     if sys.platform == "linux":
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), DISK_NICENESS)
+        with suppress(OSError):  # a sandbox may forbid it
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), DISK_NICENESS)

@@ -21,7 +21,7 @@ BLOCK_TOKENS = 256  # 3 MB of the default model; saving one takes 1.1 ms
 KEY_TOKENS = 16  # where a block has many children, they are found by this many of their first tokens
 MANY_CHILDREN = 32
 DOUBLING_TOKENS = 5_000  # a token at this position costs twice as much to compute as the first (measured)
-MAX_PAUSE_SECONDS = 300.0  # expected before the next use as long as nothing shorter was seen
+MAX_PAUSE_SECONDS = 60.0  # expected before the next use as long as nothing shorter was seen
 
 TokenArray = npt.NDArray[np.int32]
 
@@ -69,7 +69,7 @@ class Block:
         self.num_bytes = 0
         self.num_host_children = 0
         self.num_leases = 0  # readers in flight; a leased block stays
-        self.used_at = 0.0  # seconds of the tree's clock
+        self.used_at = 0.0  # seconds of the tree's clock; set when its KV comes into memory
         self.order = 0  # of use
         self.pause_seconds = MAX_PAUSE_SECONDS  # from the end of one use to the next, as last seen
         self.id = ""  # its name on disk; set where there is a disk
@@ -198,7 +198,6 @@ class PrefixTree:
         assert parent.is_full or parent.parent is None, "only full blocks have children"
         block = Block(parent, parent.scope, tokens)
         parent.children.setdefault(tokens[:KEY_TOKENS].tobytes(), []).append(block)
-        self.touch([block])
         return block
 
     def fill(self, block: Block, state: Any, num_bytes: int) -> Block:
@@ -210,7 +209,9 @@ class PrefixTree:
         if block.parent is not None:
             block.parent.num_host_children += 1
             self._leaves.pop(block.parent, None)
-        self._leaves[block] = None
+        if not block.num_host_children:
+            self._leaves[block] = None
+        self.touch([block])
         return block
 
     def make_room(self, num_bytes: int) -> bool:

@@ -4,7 +4,7 @@ from typing import Any
 
 from firesteel.backend.base import Backend
 from firesteel.engine.kv.prefix import TokenArray, num_common
-from firesteel.engine.kv.warm import Done
+from firesteel.engine.kv.warm import Fetched
 
 
 class _Snapshot:
@@ -71,7 +71,7 @@ class SnapshotCache:
     def keep_from(self, slot: int, scope: str, tokens: TokenArray, start: int) -> None:
         """Do nothing: a part cannot be saved."""
 
-    def fetch(self, scope: str, tokens: TokenArray, done: Done) -> bool:
+    def fetch(self, scope: str, tokens: TokenArray, done: Fetched) -> bool:
         """Return False: snapshots do not rest on disk."""
         return False
 

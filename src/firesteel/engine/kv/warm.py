@@ -13,7 +13,7 @@ from firesteel.backend.base import Backend
 from firesteel.engine.kv.prefix import BLOCK_TOKENS, Block, PrefixTree, TokenArray
 from firesteel.engine.kv.store import BlockFile
 
-Done = Callable[[], None]
+Fetched = Callable[[Callable[[], None] | None], None]
 
 FLUSH_SECONDS = 5.0  # at the end, for what is not on disk yet
 
@@ -89,8 +89,11 @@ class WarmKV(Protocol):
         """Save the KV of `slot` from `start` on while it goes on; what comes before was saved already."""
         ...
 
-    def fetch(self, scope: str, tokens: TokenArray, done: Done) -> bool:
-        """Begin to bring from disk what `tokens` begin with and call `done` after; False when there is nothing."""
+    def fetch(self, scope: str, tokens: TokenArray, done: Fetched) -> bool:
+        """Begin to bring from disk what `tokens` begin with; False when there is nothing.
+
+        `done` is given what ends the lease of what was fetched, or None: another request has fetched some of it.
+        """
         ...
 
     def close(self) -> None:
@@ -105,6 +108,8 @@ class BlockCache:
         self._backend = backend
         self._disk: Disk | None = None
         self._on_disk: dict[str, Block] = {}
+        self._arriving: set[Block] = set()  # being read
+        self._waiting: list[Fetched] = []  # requests for some of those
         self.tree = PrefixTree(max_bytes, self._remove_from_disk, now)
         self.num_tokens_from_disk = 0
 
@@ -201,24 +206,41 @@ class BlockCache:
                 if block.state is None and not block.num_leases:
                     self.tree.forget(block)
 
-    def fetch(self, scope: str, tokens: TokenArray, done: Done) -> bool:
+    def fetch(self, scope: str, tokens: TokenArray, done: Fetched) -> bool:
         """See `WarmKV.fetch`. Blocks that cannot be read are forgotten, with all that follows them."""
         path, _ = self.tree.match(scope, tokens)
-        missing = [block for block in path if block.state is None]
+        missing = self._within_bounds(path)
         if self._disk is None or not missing:
             return False
+        if any(block in self._arriving for block in missing):
+            self._waiting.append(done)  # it looks again when those are here
+            return True
+        self._arriving.update(missing)
         self.tree.lease(path)
-
-        def arrived(states: list[bytes | None]) -> None:
-            for block, state in zip(missing, states, strict=True):
-                if state is None or not self._fill(block, state):
-                    break
-            self.tree.release(path)
-            self._forget_unreadable(missing, states)
-            done()
-
-        self._disk.read([block.id for block in missing], arrived)
+        self._disk.read([block.id for block in missing], lambda states: self._arrived(path, missing, states, done))
         return True
+
+    def _within_bounds(self, path: list[Block]) -> list[Block]:
+        """Return the blocks of `path` that rest on disk only, as many as fit into host memory with what precedes."""
+        num_bytes, missing = 0, []
+        for block in path:
+            num_bytes += block.num_bytes
+            if num_bytes > self.tree.max_bytes:
+                break
+            if block.state is None:
+                missing.append(block)
+        return missing
+
+    def _arrived(self, path: list[Block], missing: list[Block], states: list[bytes | None], done: Fetched) -> None:
+        self._arriving.difference_update(missing)
+        for block, state in zip(missing, states, strict=True):
+            if state is None or not self._fill(block, state):
+                break
+        self._forget_unreadable(missing, states)
+        done(lambda: self.tree.release(path))
+        waiting, self._waiting = self._waiting, []
+        for look_again in waiting:
+            look_again(None)
 
     def _forget_unreadable(self, blocks: list[Block], states: list[bytes | None]) -> None:
         for block, state in zip(blocks, states, strict=True):
@@ -230,7 +252,7 @@ class BlockCache:
         """Put what was read into host memory; False when there is no room."""
         if block.state is None:
             num_bytes = self._backend.state_bytes(state)
-            if not self.tree.make_room(num_bytes):
+            if block.parent is None or not self.tree.make_room(num_bytes):
                 return False
             self.tree.fill(block, state, num_bytes)
             self.num_tokens_from_disk += len(block.tokens)
@@ -243,7 +265,7 @@ class BlockCache:
             parent = self._on_disk.get(file.parent) if file.parent else self.tree.root(file.scope)
             if parent is not None and (parent.is_full or not file.parent) and parent.end == file.position:
                 block = self.tree.attach(parent, file.tokens)
-                block.id = file.id
+                block.id, block.num_bytes = file.id, file.num_bytes
                 self._note_on_disk(block)
 
     def _remove_from_disk(self, block: Block) -> None:
