@@ -54,6 +54,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     disk_folder: str | None = None  # None = `home() / "kv"`
 
 
+def kv_folder(config: EngineConfig) -> Path:
+    """Return the folder that holds the KV of all models on disk."""
+    return Path(config.disk_folder) if config.disk_folder else home() / "kv"
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the HTTP server needs to know."""
 

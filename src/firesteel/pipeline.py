@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
 from functools import partial
@@ -255,6 +255,15 @@ class Pipeline:
             stop=request.stop,
             scope=scope,
         )
+
+    def recall_histories(self, histories: Callable[[], list[tuple[str, Sequence[int]]]]) -> None:
+        """Remember, in the background, the exact tokens of earlier conversations: (scope, tokens) of each."""
+
+        def restore() -> None:
+            for scope, tokens in histories():
+                self._recall.restore(tokens, scope)
+
+        self._renderer.submit(restore)
 
     def close(self) -> None:
         """End the thread that renders large prompts."""

@@ -45,7 +45,9 @@ def client(real: Live) -> Iterator[openai.OpenAI]:
 
 def serve(*arguments: str) -> Any:
     """Return a context in which the default model is served."""
-    return serving(command=lambda port, _: firesteel("serve", "--port", str(port), *arguments), env=ONLINE)
+    return serving(
+        command=lambda port, _: firesteel("serve", "--port", str(port), "--disk-cache", "0", *arguments), env=ONLINE
+    )
 
 
 def body_of(text: str, **fields: Any) -> dict[str, Any]:

@@ -138,7 +138,9 @@ def serving(
         path = Path(folder, "script.json")
         path.write_text(json.dumps(script))
         port = free_port()
-        line = firesteel("serve", "--backend", "scripted", "--script", str(path), "--port", str(port), *arguments)
+        keep = () if "--disk-cache" in arguments else ("--disk-cache", "0")  # nothing of a test outlives it
+        where = ("--port", str(port), *keep)
+        line = firesteel("serve", "--backend", "scripted", "--script", str(path), *where, *arguments)
         log = Path(folder, "log")
         with log.open("wb") as file:
             process = subprocess.Popen(

@@ -245,3 +245,31 @@ def test_common_length(first: str, second: str) -> None:
     length = common_length(first, second)
     assert first[:length] == second[:length]
     assert first[length : length + 1] != second[length : length + 1] or length == min(len(first), len(second))
+
+
+@given(texts, toy_answers, texts, st.booleans())
+def test_what_is_restored_by_its_tokens_is_recalled_as_if_it_had_been_remembered(
+    text: str, answer: list[int], more: str, space: bool
+) -> None:
+    plain = ToyTokenizer(space=space)
+    recall = TokenRecall(plain)
+    turns = [("user", text), ("assistant", visible(answer, plain)), ("user", more)]
+    history = [*plain.encode(rendered(turns[:1]), special=True), *answer, *plain.encode("<|end|>", special=True)]
+    restored = TokenRecall(plain)
+    restored.restore(history, "")
+    ask(recall, rendered(turns[:1]), answer)
+    tokens = ask(restored, rendered(turns))
+    plainly = plain.encode(rendered(turns), special=True)
+    assert written(tokens, plain).replace(UNKNOWN, "<unk>") == written(plainly, plain)
+    if not space and UNKNOWN not in text and "<" not in visible(answer, plain):
+        assert tokens == ask(recall, rendered(turns))
+
+
+def test_what_is_restored_is_found_by_its_own_scope_only() -> None:
+    plain = ToyTokenizer()
+    recall = TokenRecall(plain)
+    prompt = rendered([("user", "abc"), ("assistant", "abcabc"), ("user", "more")])
+    history = [*plain.encode(rendered([("user", "abc")]), special=True), *b"abcabc"]
+    recall.restore([*history, *plain.encode("<|end|>", special=True)], "mine")
+    assert ask(recall, prompt, scope="mine")[: len(history)] == history
+    assert ask(recall, prompt, scope="theirs") == plain.encode(prompt, special=True)

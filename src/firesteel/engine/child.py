@@ -92,7 +92,9 @@ def serve(connection: socket.socket, config: EngineConfig) -> None:
     worker = EngineWorker(backend, config, on_crash=lambda: os._exit(CRASHED))
     worker.start()
     capabilities = backend.capabilities
-    outbox.send(messages.Ready(backend.info, capabilities.num_cells, capabilities.max_sequences))
+    outbox.send(
+        messages.Ready(backend.info, capabilities.num_cells, capabilities.max_sequences, backend.state_fingerprint)
+    )
     threading.Thread(target=outbox.run, name="sender", daemon=True).start()
     with suppress(OSError):
         _obey(connection, worker, outbox)

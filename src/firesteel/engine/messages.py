@@ -51,6 +51,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     info: ModelInfo
     num_cells: int
     max_live: int
+    state_fingerprint: str = ""  # under which KV rests on disk
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):

@@ -4,8 +4,9 @@ import asyncio
 import json
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -14,7 +15,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from firesteel.backend import open_tokenizer
-from firesteel.config import EngineConfig, ServerConfig
+from firesteel.config import EngineConfig, ServerConfig, kv_folder
+from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
 from firesteel.pipeline import Pipeline
@@ -26,6 +28,12 @@ from firesteel.wire.errors import encode_error
 from firesteel.wire.model_list import ModelCard, encode_models
 
 LOADING_RETRY_SECONDS = 2.0
+MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-priority thread
+
+
+def recalled(folder: Path, fingerprint: str) -> list[tuple[str, Sequence[int]]]:
+    """Return the histories whose KV is on disk, so that clients that send them as text meet the same tokens."""
+    return [(scope, tokens.tolist()) for scope, tokens in histories(folder, fingerprint, MAX_RECALLED_TOKENS)]
 
 
 class Service:
@@ -60,6 +68,9 @@ class Service:
             context_tokens=min(ready.num_cells, ready.info.context_length),
             accept_any_model=self.config.accept_any_model,
         )
+        if self._engine_config.disk_bytes:
+            folder = kv_folder(self._engine_config)
+            self.pipeline.recall_histories(lambda: recalled(folder, ready.state_fingerprint))
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""

@@ -59,6 +59,23 @@ def encode(text: str, tokenizer: Tokenizer) -> Encoding:
     return Encoding(text, array("i", tokens), controls, Border(len(text), len(tokens)))
 
 
+def decode(tokens: Sequence[int], tokenizer: Tokenizer) -> Encoding:
+    """Return the encoding whose tokens are known, as of an earlier process; control tokens are written out."""
+    parts: list[str] = []
+    controls: list[Border] = []
+    offset = after = 0  # behind the last control token
+    for count, token in enumerate([*tokens, None]):
+        if token is not None and tokenizer.piece(token):
+            continue
+        text = b"".join(map(tokenizer.piece, tokens[after:count])).decode("utf-8", "replace")
+        label = tokenizer.label(token) if token is not None else ""
+        parts += [text, label]
+        if token is not None:
+            controls.append(Border(offset + len(text), count))
+        offset, after = offset + len(text) + len(label), count + 1
+    return Encoding("".join(parts), array("i", tokens), tuple(controls), Border(offset, len(tokens)))
+
+
 def join(first: Encoding, border: Border, second: Encoding) -> Encoding:
     """Return `first` up to `border`, followed by `second`, which begins with a control token or is empty."""
     kept = [control for control in first.controls if control.offset < border.offset]

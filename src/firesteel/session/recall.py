@@ -13,7 +13,7 @@ from itertools import count
 
 import msgspec
 
-from firesteel.session.encoding import START, Border, Encoding, encode, join, with_answer
+from firesteel.session.encoding import START, Border, Encoding, decode, encode, join, with_answer
 from firesteel.types import FimTokens, Tokenizer
 
 MAX_ENTRIES = 256
@@ -70,6 +70,12 @@ class TokenRecall:
             self._num_bytes += encoding.num_bytes
             while self._num_bytes > self._max_bytes or len(self._entries) > self._max_entries:
                 self._drop(next(iter(self._entries.values())))
+
+    def restore(self, tokens: Sequence[int], scope: str) -> None:
+        """Remember a history of an earlier process by its tokens."""
+        encoding = decode(tokens, self.plain)
+        self._learn_labels(encoding)
+        self.keep(encoding, scope, None, None)
 
     def _drop(self, entry: Entry) -> None:
         if self._entries.pop(entry.number, None) is not None:

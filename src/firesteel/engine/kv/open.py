@@ -1,10 +1,9 @@
 """The warm KV that suits a backend and a configuration."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 from firesteel.backend.base import Backend
-from firesteel.config import EngineConfig, home
+from firesteel.config import EngineConfig, kv_folder
 from firesteel.engine.kv.disk import DiskThread
 from firesteel.engine.kv.snapshots import SnapshotCache
 from firesteel.engine.kv.store import BlockStore
@@ -26,7 +25,7 @@ def open_warm(
     warm = BlockCache(backend, config.cache_bytes, now)
     if config.disk_bytes and config.cache_bytes:
         store = BlockStore(
-            Path(config.disk_folder) if config.disk_folder else home() / "kv",
+            kv_folder(config),
             backend.state_fingerprint,
             max_bytes=config.disk_bytes,
             max_seconds=config.disk_seconds,
