@@ -13,6 +13,7 @@ MODULES: dict[Kind, str] = {
     "prefill": "compare",
     "ttft": "ttft",
     "steer": "steer",
+    "share": "share",
     "cancel": "cancel",
     "restart": "restart",
     "churn": "churn",

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from firesteel.bench.report import Report
 
 
-Kind = Literal["decode", "prefill", "pipeline", "ttft", "steer", "cancel", "restart", "churn", "context"]
+Kind = Literal["decode", "prefill", "pipeline", "ttft", "steer", "share", "cancel", "restart", "churn", "context"]
 PeerName = Literal["llama-server"]
 Quantization = Literal["q4_0", "q8_0"]
 KVType = Literal["f16", "q8_0"]
@@ -31,6 +31,7 @@ KINDS: dict[Kind, About] = {
     "pipeline": About("everything but the model, on the scripted backend", frozenset({"--pairs", "--tokens"})),
     "ttft": About("time to the first token of a follow-up on warm history", SERVERS),
     "steer": About("time from new words in mid-answer to the first token that knows them", SERVERS),
+    "share": About("prompt tokens computed by two live conversations that begin alike", SERVERS, 2),
     "cancel": About("time until the engine is free after a client left in mid-prefill", SERVERS),
     "restart": About("the same conversation after a restart of the server", SERVERS, 1),
     "churn": About("tokens computed twice by ten conversations in turn", SERVERS | {"--separate"}, 2),
@@ -57,7 +58,7 @@ def bench(
     pairs: Annotated[
         int | None,
         typer.Option(
-            min=1, help="How often each server is asked; churn: rounds.", show_default="5, churn 2, restart 1"
+            min=1, help="How often each server is asked; churn: rounds.", show_default="5, share and churn 2, restart 1"
         ),
     ] = None,
     tokens: Annotated[
