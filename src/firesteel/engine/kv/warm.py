@@ -208,9 +208,11 @@ class BlockCache:
 
     def fetch(self, scope: str, tokens: TokenArray, done: Fetched) -> bool:
         """See `WarmKV.fetch`. Blocks that cannot be read are forgotten, with all that follows them."""
+        if self._disk is None:
+            return False
         path, _ = self.tree.match(scope, tokens)
         missing = self._within_bounds(path)
-        if self._disk is None or not missing:
+        if not missing:
             return False
         if any(block in self._arriving for block in missing):
             self._waiting.append(done)  # it looks again when those are here
