@@ -164,27 +164,32 @@ def test_what_was_not_used_for_long_goes_before_what_is_new() -> None:
     assert [is_known(tree, [n] * 3) for n in (1, 2, 3, 4)] == [False, True, True, True]
 
 
-def test_a_crowd_of_strangers_does_not_push_out_a_conversation() -> None:
+def test_a_crowd_of_strangers_does_not_push_out_a_conversation_whose_rhythm_is_known() -> None:
     clock = Clock()
     tree = PrefixTree(12, now=clock)
     for turn in range(1, 4):
         ask(tree, [1, 1, 1, 1, 2, 2][: 2 * turn])
-        for _ in range(10):
-            clock.seconds += 2
-            put(tree, "a", [int(clock.seconds) + 10] * 3)
+        clock.seconds += 20
+    for stranger in range(10, 18):
+        clock.seconds += 2
+        put(tree, "a", [stranger] * 3)
     assert is_known(tree, [1, 1, 1, 1, 2, 2])
 
 
-def test_of_many_in_turn_as_many_are_found_as_fit() -> None:
-    """Recency alone would find none: it forgets each one just before its turn."""
+def test_of_many_in_turn_as_many_stay_in_memory_as_fit() -> None:
+    """Recency alone would find none: it forgets each one just before its turn. What is on disk keeps its rhythm."""
     clock = Clock()
     tree = PrefixTree(15, now=clock)
-    num_found = 0
-    for _ in range(6):
+    num_resting = 0
+    for number in range(8):
         for conversation in range(10):
             clock.seconds += 5
-            num_found += ask(tree, [conversation, 1, 1])
-    assert num_found >= 5 * 3
+            path, _ = tree.match("a", token_array([conversation, 1, 1]))
+            num_resting += number > 2 and all(block.state is not None for block in path)
+            ask(tree, [conversation, 1, 1])
+            for block in tree.blocks():
+                block.is_on_disk = True
+    assert num_resting >= 5 * 4
 
 
 def test_the_dearer_to_compute_again_stays_of_two_alike() -> None:

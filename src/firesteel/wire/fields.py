@@ -16,7 +16,7 @@ NOTED: dict[str, str] = {
     "client_metadata": "has no meaning here",
     "metadata": "nothing is stored that it could label",
     "prompt_cache_options": "the prefix cache is always on",
-    "prompt_cache_retention": "what is expected to be wanted last leaves the cache first",
+    "prompt_cache_retention": "what is least likely to be wanted again leaves the cache first",
     "reasoning_effort": "the models served have no reasoning phase",
     "safety_identifier": "no user accounts are kept",
     "service_tier": "there is one tier",

@@ -4,9 +4,9 @@ A *block* is up to `BLOCK_TOKENS` consecutive tokens; only a full one has childr
 alike share their blocks, so a system prompt that ten conversations have in common is held once. A block's KV
 rests in host memory, on disk, or both; one that rests nowhere is not in the tree.
 
-The block that is expected to be wanted again last leaves first (Belady's rule, with an estimate in place of the
-future), the more so the less it would cost to compute again. Recency alone would lose everything as soon as a few
-conversations in turn are more than fit.
+What leaves host memory first: what was not used for long, or, where a rhythm of use is known, what is expected to
+be wanted last (Belady's rule, with an estimate in place of the future); the more so, the less it would cost to
+compute again. Recency alone loses everything as soon as a few conversations in turn are more than fit.
 """
 
 import time
@@ -21,7 +21,8 @@ BLOCK_TOKENS = 256  # 3 MB of the default model; saving one takes 1.1 ms
 KEY_TOKENS = 16  # where a block has many children, they are found by this many of their first tokens
 MANY_CHILDREN = 32
 DOUBLING_TOKENS = 5_000  # a token at this position costs twice as much to compute as the first (measured)
-MAX_PAUSE_SECONDS = 60.0  # expected before the next use as long as nothing shorter was seen
+FIRST_PAUSE_SECONDS = 60.0  # what was used once is not expected sooner
+MAX_PAUSE_SECONDS = 600.0  # a longer pause says nothing about the next one
 
 TokenArray = npt.NDArray[np.int32]
 
@@ -71,7 +72,7 @@ class Block:
         self.num_leases = 0  # readers in flight; a leased block stays
         self.used_at = 0.0  # seconds of the tree's clock; set when its KV comes into memory
         self.order = 0  # of use
-        self.pause_seconds = MAX_PAUSE_SECONDS  # from the end of one use to the next, as last seen
+        self.pause_seconds = 0.0  # from the end of one use to the next, as last seen; 0 = not seen yet
         self.id = ""  # its name on disk; set where there is a disk
         self.is_on_disk = False
 
@@ -106,9 +107,12 @@ class Block:
     def wait_per_cost(self, now: float) -> float:
         """Return how long it will probably not be wanted, by what a byte of it costs to compute again.
 
-        A block whose usual pause is over is due; the longer it is overdue, the less it is expected.
+        A block whose usual pause is over is due; the longer it is overdue, the less it is expected. Where no
+        pause is known, it is expected the less the longer ago its use was.
         """
-        return abs(self.pause_seconds - (now - self.used_at)) / (1.0 + self.position / DOUBLING_TOKENS)
+        age = now - self.used_at
+        wait = abs(self.pause_seconds - age) if self.pause_seconds else max(age, FIRST_PAUSE_SECONDS)
+        return wait / (1.0 + self.position / DOUBLING_TOKENS)
 
 
 class PrefixTree:
@@ -185,7 +189,7 @@ class PrefixTree:
         if known is not None and is_known and known.parent is not None:
             return self.fill(known, state, num_bytes)
         block = self.attach(parent, tokens)
-        block.pause_seconds = parent.pause_seconds if len(parent.children) == 1 else MAX_PAUSE_SECONDS
+        block.pause_seconds = parent.pause_seconds if len(parent.children) == 1 else 0.0
         for child in list(parent.candidates(tokens[:KEY_TOKENS])):
             is_covered = child is not block and num_common(child.tokens, tokens) == len(child.tokens)
             if is_covered and not child.num_leases:
