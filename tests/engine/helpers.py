@@ -93,10 +93,9 @@ class Bench:
         assert cache.num_tokens == sum(len(block.tokens) for block in resting)
         for block in blocks:
             assert block.num_leases == 0
-            assert block.state is not None or block.is_on_disk
+            assert block.is_ghost == (block in cache.tree._ghosts)
             assert block.parent is not None
-            has_hole = block.parent.parent is not None and block.parent.state is None
-            assert not has_hole or block.parent.is_on_disk
+            assert block.state is None or block.parent.parent is None or not block.parent.is_ghost
             children = [child for children in block.children.values() for child in children]
             assert block.num_host_children == sum(child.state is not None for child in children)
             assert block.is_full or not children

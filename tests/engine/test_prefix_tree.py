@@ -91,7 +91,7 @@ class TreeAgainstPrefixes(RuleBasedStateMachine):
     @rule(scope=st.sampled_from("ab"), wanted=st.lists(st.integers(0, 1), max_size=14))
     def copy_to_disk(self, scope: str, wanted: list[int]) -> None:
         for block in self.tree.match(scope, token_array(wanted))[0]:
-            block.is_on_disk = True
+            block.is_on_disk = block.is_on_disk or block.state is not None
 
     @invariant()
     def the_books_are_right(self) -> None:
@@ -101,10 +101,10 @@ class TreeAgainstPrefixes(RuleBasedStateMachine):
         assert self.tree.num_tokens == sum(len(block.tokens) for block in resting)
         for block in blocks:
             assert block.state is None or block.state == tuple(block.tokens)
-            assert block.state is not None or block.is_on_disk
+            assert block.is_ghost == (block in self.tree._ghosts)
             assert block.parent is not None
             assert block.parent.parent is None or (block.parent.is_full and block.parent.end == block.position)
-            assert block.parent.parent is None or block.parent.state is not None or block.parent.is_on_disk
+            assert block.state is None or block.parent.parent is None or not block.parent.is_ghost
             assert (block in self.tree._leaves) == (block.state is not None and not block.num_host_children)
         assert not any(block.is_on_disk or block.state for block in self.forgotten)
 
@@ -124,15 +124,16 @@ class Clock:
 
 
 def is_known(tree: PrefixTree, wanted: list[int]) -> bool:
-    return tree.match("a", token_array(wanted))[1] == len(wanted)
+    path, length = tree.match("a", token_array(wanted))
+    return length == len(wanted) and all(block.state is not None for block in path)
 
 
 def ask(tree: PrefixTree, wanted: list[int]) -> bool:
-    """Use what is known of `wanted` and keep all of it, as a request does; return whether all was known."""
-    path, length = tree.match("a", token_array(wanted))
-    tree.use(path)
+    """Use what is known of `wanted` and keep all of it, as a request does; return whether all was in memory."""
+    was_known = is_known(tree, wanted)
+    tree.use(tree.match("a", token_array(wanted))[0])
     put(tree, "a", wanted)
-    return length == len(wanted)
+    return was_known
 
 
 def test_leaves_go_first_so_that_no_prefix_has_a_hole() -> None:
@@ -176,20 +177,25 @@ def test_a_crowd_of_strangers_does_not_push_out_a_conversation_whose_rhythm_is_k
     assert is_known(tree, [1, 1, 1, 1, 2, 2])
 
 
-def test_of_many_in_turn_as_many_stay_in_memory_as_fit() -> None:
-    """Recency alone would find none: it forgets each one just before its turn. What is on disk keeps its rhythm."""
+@pytest.mark.parametrize("seconds", [0.1, 5, 20])
+def test_of_many_in_turn_as_many_are_found_as_fit(seconds: float) -> None:
+    """Recency alone would find none: it forgets each one just before its turn. Ghosts remember the rhythm."""
     clock = Clock()
     tree = PrefixTree(15, now=clock)
-    num_resting = 0
+    num_found = 0
     for number in range(8):
         for conversation in range(10):
-            clock.seconds += 5
-            path, _ = tree.match("a", token_array([conversation, 1, 1]))
-            num_resting += number > 2 and all(block.state is not None for block in path)
-            ask(tree, [conversation, 1, 1])
-            for block in tree.blocks():
-                block.is_on_disk = True
-    assert num_resting >= 5 * 4
+            clock.seconds += seconds
+            num_found += ask(tree, [conversation, 1, 1]) and number > 1
+    assert num_found >= 4 * 6
+
+
+def test_ghosts_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prefix, "MAX_GHOSTS", 5)
+    tree = PrefixTree(9)
+    for number in range(3, 60):
+        put(tree, "a", [number] * 3)
+    assert len([*tree.blocks()]) == 3 + 5
 
 
 def test_the_dearer_to_compute_again_stays_of_two_alike() -> None:

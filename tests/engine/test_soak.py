@@ -109,6 +109,6 @@ def check(worker: EngineWorker, backend: ScriptedBackend) -> None:
     assert warm.num_bytes <= warm.tree.max_bytes
     for block in blocks:
         assert block.num_leases == 0
-        assert block.state is not None or block.is_on_disk
+        assert block.is_ghost == (block in warm.tree._ghosts)
         assert block.parent is not None
-        assert block.state is None or block.parent.parent is None or block.parent.state is not None
+        assert block.state is None or block.parent.parent is None or not block.parent.is_ghost

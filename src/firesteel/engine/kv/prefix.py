@@ -2,7 +2,7 @@
 
 A *block* is up to `BLOCK_TOKENS` consecutive tokens; only a full one has children. Two sequences that begin
 alike share their blocks, so a system prompt that ten conversations have in common is held once. A block's KV
-rests in host memory, on disk, or both; one that rests nowhere is not in the tree.
+rests in host memory, on disk, or both. One that rests nowhere, a *ghost*, is kept for a while for its rhythm.
 
 What leaves host memory first: what was not used for long, or, where a rhythm of use is known, what is expected to
 be wanted last (Belady's rule, with an estimate in place of the future); the more so, the less it would cost to
@@ -22,6 +22,7 @@ KEY_TOKENS = 16  # where a block has many children, they are found by this many 
 MANY_CHILDREN = 32
 DOUBLING_TOKENS = 5_000  # a token at this position costs twice as much to compute as the first (measured)
 FIRST_PAUSE_SECONDS = 60.0  # what was used once is not expected sooner
+MAX_GHOSTS = 4_096  # 1 kB each
 MAX_PAUSE_SECONDS = 600.0  # a longer pause says nothing about the next one
 
 TokenArray = npt.NDArray[np.int32]
@@ -82,6 +83,11 @@ class Block:
         return self.position + len(self.tokens)
 
     @property
+    def is_ghost(self) -> bool:
+        """Whether its KV rests nowhere."""
+        return self.state is None and not self.is_on_disk
+
+    @property
     def is_full(self) -> bool:
         """Whether other blocks may follow."""
         return len(self.tokens) == BLOCK_TOKENS
@@ -129,6 +135,7 @@ class PrefixTree:
         self.num_tokens = 0  # whose KV is in host memory
         self._on_forget = on_forget  # a block leaves the tree; its copy on disk is of no use any more
         self._roots: dict[str, Block] = {}
+        self._ghosts: dict[Block, None] = {}  # the oldest first
         self._leaves: dict[Block, None] = {}  # of what rests in host memory; some may be leased
         self._order = count()
         self._now = now
@@ -208,6 +215,7 @@ class PrefixTree:
         """Put the KV of `block` into host memory; the caller has made room."""
         assert block.state is None
         block.state, block.num_bytes = state, num_bytes
+        self._ghosts.pop(block, None)
         self.num_bytes += num_bytes
         self.num_tokens += len(block.tokens)
         if block.parent is not None:
@@ -231,11 +239,12 @@ class PrefixTree:
         return True
 
     def _evict(self, block: Block) -> None:
-        """Take the KV of `block` out of host memory; without a copy on disk it leaves the tree."""
-        if block.is_on_disk:
-            self._empty(block)
-        else:
-            self.forget(block)
+        """Take the KV of `block` out of host memory; without a copy on disk only its rhythm stays."""
+        self._empty(block)
+        if not block.is_on_disk:
+            self._ghosts[block] = None
+            if len(self._ghosts) > MAX_GHOSTS:
+                self.forget(next(iter(self._ghosts)))
 
     def forget(self, block: Block) -> None:
         """Remove `block` and all that follows it."""
@@ -243,6 +252,7 @@ class PrefixTree:
             for child in list(children):
                 self.forget(child)
         self._empty(block)
+        self._ghosts.pop(block, None)
         self._on_forget(block)
         block.is_on_disk = False
         if block.parent is not None:
@@ -278,4 +288,5 @@ class PrefixTree:
         """Forget everything; copies on disk stay."""
         self._roots.clear()
         self._leaves.clear()
+        self._ghosts.clear()
         self.num_bytes = self.num_tokens = 0

@@ -74,7 +74,7 @@ class WarmKV(Protocol):
         ...
 
     def num_known(self, scope: str, tokens: TokenArray) -> int:
-        """Return how many of the first `tokens` can be restored at once."""
+        """Note that a request begins with `tokens`; return how many of the first ones can be restored at once."""
         ...
 
     def restore(self, slot: int, scope: str, tokens: TokenArray, start: int, num_free: int) -> int:
@@ -126,13 +126,13 @@ class BlockCache:
     def num_known(self, scope: str, tokens: TokenArray) -> int:
         """See `WarmKV.num_known`."""
         path, length = self.tree.match(scope, tokens)
+        self.tree.use(path)
         resting = _resting(path)
         return min(length, resting[-1].end) if resting else 0
 
     def restore(self, slot: int, scope: str, tokens: TokenArray, start: int, num_free: int) -> int:
         """See `WarmKV.restore`; `start` is a multiple of `BLOCK_TOKENS`."""
         path, length = self.tree.match(scope, tokens)
-        self.tree.use(path)
         self._touch(path)
         position = start
         for block in _resting(path):
@@ -152,9 +152,9 @@ class BlockCache:
     def keep_from(self, slot: int, scope: str, tokens: TokenArray, start: int) -> None:
         """See `WarmKV.keep_from`. Nothing is saved when a block before `start` has been evicted meanwhile."""
         path, length = self.tree.match(scope, tokens[:start])
-        if length < start or not self.tree.max_bytes:
-            return
         parent = path[-1] if path else self.tree.root(scope)
+        if length < start or (start and parent.is_ghost) or not self.tree.max_bytes:
+            return
         self.tree.lease(path)  # making room must not take what this goes on from
         for position in range(start, len(tokens), BLOCK_TOKENS):
             block = self._keep_block(slot, parent, tokens[position : position + BLOCK_TOKENS])
@@ -227,7 +227,7 @@ class BlockCache:
         num_bytes, missing = 0, []
         for block in path:
             num_bytes += block.num_bytes
-            if num_bytes > self.tree.max_bytes:
+            if num_bytes > self.tree.max_bytes or block.is_ghost:
                 break
             if block.state is None:
                 missing.append(block)
