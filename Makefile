@@ -10,7 +10,7 @@ PROMPT ?= Write a Python function that returns the n-th Fibonacci number, with a
 MODEL ?= qwen2.5-coder-0.5b
 export PROMPT PYTHON
 
-.PHONY: help setup run test test-fast test-model check lint types docs docs-check fix bench clean
+.PHONY: help setup run test test-fast test-model check lint types docs docs-check fix bench bench-sessions clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,12 @@ bench: setup  ## measure against the stock llama.cpp server and keep the results
 	@$(BIN)/firesteel bench pipeline --save
 	@$(BIN)/firesteel bench decode --model $(MODEL) --vs llama-server --save
 	@$(BIN)/firesteel bench prefill --model $(MODEL) --vs llama-server --save
+
+bench-sessions: setup  ## the same for follow-ups, steering, cancelling, restarts and many conversations (an hour)
+	@$(BIN)/pip install --quiet -e '.[bench]'
+	@for kind in ttft steer share cancel restart churn; do \
+	  $(BIN)/firesteel bench $$kind --model $(MODEL) --vs llama-server --save; done
+	@$(BIN)/firesteel bench context --model $(MODEL) --save
 
 clean:  ## drop caches and build folders; the virtual environment and the models stay
 	@rm -rf build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
