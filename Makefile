@@ -13,7 +13,7 @@ export PROMPT PYTHON
 .PHONY: help setup run test test-fast test-model check lint types docs docs-check fix bench bench-sessions clean
 
 help:  ## list the verbs
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 setup: $(STAMP)  ## make .venv and install everything into it (compiles llama.cpp for this machine once)
 
