@@ -127,9 +127,11 @@ def test_cancel_of_what_is_not_there(worker: EngineWorker) -> None:
 
 
 def test_close_ends_in_mid_step(worker: EngineWorker) -> None:
-    add(worker, "a", "read this long prompt")
+    inbox = add(worker, "a", "read this long prompt")
     while not worker._engine.stepping:
         pass
+    worker.close()
+    assert reason_of(until_last(inbox)) == "cancelled"
 
 
 class BrokenBackend(ScriptedBackend):

@@ -44,51 +44,59 @@ KINDS: dict[Kind, About] = {
 SEVERAL = ("ttft", "context")  # kinds that take --tokens more than once
 
 
+KindArgument = Annotated[
+    Kind, typer.Argument(help=". ".join(f"{name}: {about.what}" for name, about in KINDS.items()) + ".")
+]
+SubjectOption = Annotated[
+    str | None,
+    typer.Option(help="A model's name or path; scripted tries a kind out.", show_default="the default model"),
+]
+PeerOption = Annotated[PeerName | None, typer.Option(help="Measure this server too, on the same file, in alternation.")]
+PairsOption = Annotated[
+    int | None,
+    typer.Option(
+        min=1, help="How often each server is asked; churn: rounds.", show_default="5, share and churn 2, restart 1"
+    ),
+]
+TokensOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        min=2,
+        help="Tokens to decode, of the prompt, or of history; ttft and context take several.",
+        show_default="the kind's",
+    ),
+]
+QuantizeBothOption = Annotated[
+    Quantization | None, typer.Option(help="Requantise the model first; both servers get the result.")
+]
+CacheTypeOption = Annotated[
+    KVType | None, typer.Option(help="context: how keys and values are stored.", show_default="f16")
+]
+SeparateOption = Annotated[bool, typer.Option("--separate", help="churn: the conversations share no prefix.")]
+EndToEndOption = Annotated[
+    bool, typer.Option("--end-to-end", help="context: one long prompt over HTTP, every token of it computed.")
+]
+LastLineOption = Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")]
+SaveOption = Annotated[bool, typer.Option("--save", help="Keep the document in benchmarks/results.")]
+
+
 def bench(
-    kind: Annotated[
-        Kind, typer.Argument(help=". ".join(f"{name}: {about.what}" for name, about in KINDS.items()) + ".")
-    ],
-    model: Annotated[
-        str | None,
-        typer.Option(help="A model's name or path; scripted tries a kind out.", show_default="the default model"),
-    ] = None,
-    vs: Annotated[
-        PeerName | None, typer.Option(help="Measure this server too, on the same file, in alternation.")
-    ] = None,
-    pairs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="How often each server is asked; churn: rounds.", show_default="5, share and churn 2, restart 1"
-        ),
-    ] = None,
-    tokens: Annotated[
-        list[int] | None,
-        typer.Option(
-            min=2,
-            help="Tokens to decode, of the prompt, or of history; ttft and context take several.",
-            show_default="the kind's",
-        ),
-    ] = None,
-    quantize: Annotated[
-        Quantization | None, typer.Option(help="Requantise the model first; both servers get the result.")
-    ] = None,
-    kv_type: Annotated[
-        KVType | None, typer.Option(help="context: how keys and values are stored.", show_default="f16")
-    ] = None,
-    separate: Annotated[bool, typer.Option("--separate", help="churn: the conversations share no prefix.")] = False,
-    end_to_end: Annotated[
-        bool, typer.Option("--end-to-end", help="context: one long prompt over HTTP, every token of it computed.")
-    ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document as the last line.")] = False,
-    save: Annotated[bool, typer.Option("--save", help="Keep the document in benchmarks/results.")] = False,
+    kind: KindArgument,
+    model: SubjectOption = None,
+    vs: PeerOption = None,
+    pairs: PairsOption = None,
+    tokens: TokensOption = None,
+    quantize: QuantizeBothOption = None,
+    kv_type: CacheTypeOption = None,
+    separate: SeparateOption = False,
+    end_to_end: EndToEndOption = False,
+    json: LastLineOption = False,
+    save: SaveOption = False,
 ) -> None:
     """Measure speed and memory, beside the limit that the machine sets."""
     given = {"--model": model, "--vs": vs, "--pairs": pairs, "--tokens": tokens, "--quantize": quantize}
     refuse_others(kind, given | {"--kv-type": kv_type, "--separate": separate, "--end-to-end": end_to_end})
-    if len(tokens or ()) > 1 and kind not in SEVERAL:
-        raise ConfigError(f"bench {kind} takes --tokens once; {' and '.join(SEVERAL)} take it several times")
-    if model == "scripted" and (vs or quantize):
-        raise ConfigError("--model scripted has no file: leave --vs and --quantize out")
+    refuse_mixtures(kind, model, tokens, has_file_option=bool(vs or quantize))
     end_cleanly()
     from firesteel.bench import runner
     from firesteel.bench.options import Options
@@ -121,6 +129,14 @@ def refuse_others(kind: Kind, given: dict[str, Any]) -> None:
     takes = KINDS[kind].takes
     if others := [name for name, value in given.items() if value and name not in takes]:
         raise ConfigError(f"bench {kind} takes no {' or '.join(others)}; it takes {', '.join(sorted(takes))}")
+
+
+def refuse_mixtures(kind: Kind, model: str | None, tokens: list[int] | None, *, has_file_option: bool) -> None:
+    """Raise `ConfigError` for options that do not go together."""
+    if len(tokens or ()) > 1 and kind not in SEVERAL:
+        raise ConfigError(f"bench {kind} takes --tokens once; {' and '.join(SEVERAL)} take it several times")
+    if model == "scripted" and has_file_option:
+        raise ConfigError("--model scripted has no file: leave --vs and --quantize out")
 
 
 def show(report: "Report", *, json: bool, save: bool) -> None:

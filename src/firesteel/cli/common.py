@@ -52,6 +52,14 @@ YarnOption = Annotated[
     float | None,
     typer.Option(help="Stretch the model's context by this factor, up to 8; see docs/how-to/long-context.md."),
 ]
+SystemOption = Annotated[str | None, typer.Option(help="A system message that goes before the conversation.")]
+MaxTokensOption = Annotated[
+    int | None, typer.Option(min=1, help="Tokens of one answer at most.", show_default="what fits")
+]
+TemperatureOption = Annotated[
+    float | None, typer.Option(min=0, max=2, help="0 is greedy.", show_default="the model's own, else 0.2")
+]
+SeedOption = Annotated[int | None, typer.Option(help="Makes sampling repeatable.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
@@ -95,15 +103,26 @@ def reported() -> Iterator[None]:
 
 def ensure_model(config: EngineConfig) -> None:
     """Pull the configured model, and make its requantised copy, unless they are here. Raises ModelError."""
-    if config.backend == "scripted" or os.path.exists(config.model):
+    if not is_local(config):
+        with shown_progress() as progress:
+            fetch(config, progress)
+
+
+def is_local(config: EngineConfig) -> bool:
+    """Return whether the configured model needs no pull: it is a file, or none is needed."""
+    return config.backend == "scripted" or os.path.exists(config.model)
+
+
+def fetch(config: EngineConfig, progress: "Progress") -> None:
+    """Do what `ensure_model` does, and let `progress` show it. Raises ModelError."""
+    if is_local(config):
         return
     from firesteel.backend.quantize import quantized
     from firesteel.models.pull import pull
 
-    with shown_progress() as progress:
-        path = pull(config.model, progress)
-        if config.quantize is not None:
-            quantized(path, config.quantize, progress)
+    path = pull(config.model, progress)
+    if config.quantize is not None:
+        quantized(path, config.quantize, progress)
 
 
 def print_json(value: object) -> None:

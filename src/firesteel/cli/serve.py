@@ -58,14 +58,9 @@ def serve(
     accept_any_model: AnyModelOption = False,
 ) -> None:
     """Serve the model at http://HOST:PORT/v1 until Ctrl-C. Ready when GET /health answers 200."""
-    options = (model, backend, script, quantize, threads, context, kv_type, yarn)
-    engine = engine_config(
-        *options,
-        chunk_tokens=chunk,
-        max_live=max_live,
-        cache_bytes=cache_mb * 1_000_000,
-        disk_bytes=disk_cache_mb * 1_000_000,
-    )
+    own = {"chunk_tokens": chunk, "max_live": max_live}
+    sizes = {"cache_bytes": cache_mb * 1_000_000, "disk_bytes": disk_cache_mb * 1_000_000}
+    engine = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own, **sizes)
     server = ServerConfig(
         host=host,
         port=port,

@@ -10,12 +10,18 @@ from firesteel.cli.common import (
     DEFAULT_MODEL,
     BackendOption,
     ContextOption,
+    DiskCacheOption,
     KvTypeOption,
+    MaxTokensOption,
     ModelOption,
     QuantizeOption,
     ScriptOption,
+    SeedOption,
+    SystemOption,
+    TemperatureOption,
     ThreadsOption,
     YarnOption,
+    engine_config,
 )
 from firesteel.config import EngineConfig
 from firesteel.errors import RequestError
@@ -32,21 +38,15 @@ def chat(
     backend: BackendOption = "auto",
     script: ScriptOption = None,
     quantize: QuantizeOption = None,
-    system: Annotated[str | None, typer.Option(help="A system message for new conversations.")] = None,
-    max_tokens: Annotated[
-        int | None, typer.Option(min=1, help="Tokens of one answer at most.", show_default="what fits")
-    ] = None,
-    temperature: Annotated[
-        float | None, typer.Option(min=0, max=2, help="0 is greedy.", show_default="the model's own, else 0.2")
-    ] = None,
-    seed: Annotated[int | None, typer.Option(help="Makes sampling repeatable.")] = None,
+    system: SystemOption = None,
+    max_tokens: MaxTokensOption = None,
+    temperature: TemperatureOption = None,
+    seed: SeedOption = None,
     threads: ThreadsOption = None,
     context: ContextOption = None,
     kv_type: KvTypeOption = "f16",
     yarn: YarnOption = None,
-    disk_cache_mb: Annotated[
-        int, typer.Option("--disk-cache", min=0, help="Disk for KV that outlives the process, in MB; 0 is none.")
-    ] = 4096,
+    disk_cache_mb: DiskCacheOption = 4096,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Keep the conversation.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Read lines from stdin, print one JSON line per turn.")] = False,
 ) -> None:
@@ -54,18 +54,8 @@ def chat(
 
     Without a terminal, each line of stdin is a turn, and the answers go to stdout.
     """
-    config = EngineConfig(
-        backend=backend,
-        script=script,
-        model=model,
-        quantize=quantize,
-        num_threads=threads,
-        context_tokens=context,
-        kv_type=kv_type,
-        yarn=yarn,
-        max_live=ONE_USER,
-        disk_bytes=disk_cache_mb * 1_000_000,
-    )
+    own = {"max_live": ONE_USER, "disk_bytes": disk_cache_mb * 1_000_000}
+    config = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own)
     which = conversation_id(id, resume=resume)
     status = start(config, (temperature, seed, max_tokens), system, which, json=json, save=save)
     raise typer.Exit(status)
@@ -95,8 +85,11 @@ def start(
     save: bool,
 ) -> int:
     """Chat in the terminal, or with stdin and stdout; return the exit status."""
+    from firesteel.backend.sizes import prices
     from firesteel.cli.chat.loading import Settings
 
+    for price in prices(engine):
+        typer.echo(price, err=True)
     temperature, seed, max_tokens = sampling
     settings = Settings(engine=engine, temperature=temperature, seed=seed, max_tokens=max_tokens)
     if json or not (sys.stdin.isatty() and sys.stdout.isatty()):

@@ -1,7 +1,6 @@
 """A model, loaded and ready to hold a conversation. The engine is imported when it is: the input line comes first."""
 
 import hashlib
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -13,7 +12,6 @@ from firesteel.types import ChatPrompt, Message, Tokenizer
 
 if TYPE_CHECKING:
     from firesteel.engine.worker import EngineWorker
-    from firesteel.models.files import Progress
 
 PROBE = "def café(x):\n\t return [x, 'naïve', \"日本\", 12345.67]  # 🦊\r\n"
 NUM_LABELS = 256  # of the vocabulary, evenly spaced
@@ -75,18 +73,6 @@ def load(settings: Settings, on_crash: Callable[[], None] = lambda: None) -> Loa
     worker = EngineWorker(backend, settings.engine, on_crash)
     worker.start()
     return Loaded(worker, runtime_of(worker, settings))
-
-
-def fetch(config: EngineConfig, progress: "Progress") -> None:
-    """Pull the model, and make its requantised copy, unless they are here. Raises ModelError."""
-    if config.backend == "scripted" or os.path.exists(config.model):
-        return
-    from firesteel.backend.quantize import quantized
-    from firesteel.models.pull import pull
-
-    path = pull(config.model, progress)
-    if config.quantize is not None:
-        quantized(path, config.quantize, progress)
 
 
 def runtime_of(worker: "EngineWorker", settings: Settings) -> Runtime:

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import Callable
 from typing import NamedTuple
 
-from firesteel.cli.chat.loading import Loaded, Settings, fetch, load
+from firesteel.cli.chat.loading import Loaded, Settings, load
+from firesteel.cli.common import fetch
 from firesteel.errors import FiresteelError
 
 
