@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from firesteel.backend.scripted.tokenizer import shared_tokenizer
@@ -248,6 +248,7 @@ def test_common_length(first: str, second: str) -> None:
 
 
 @given(texts, toy_answers, texts, st.booleans())
+@example("", [*b"abc", 240], "", False)
 def test_what_is_restored_by_its_tokens_is_recalled_as_if_it_had_been_remembered(
     text: str, answer: list[int], more: str, space: bool
 ) -> None:
@@ -263,6 +264,15 @@ def test_what_is_restored_by_its_tokens_is_recalled_as_if_it_had_been_remembered
     assert written(tokens, plain).replace(UNKNOWN, "<unk>") == written(plainly, plain)
     if not space and UNKNOWN not in text and "<" not in visible(answer, plain):
         assert tokens == ask(recall, rendered(turns))
+
+
+def test_what_is_restored_ends_where_its_bytes_are_no_text() -> None:
+    plain = ToyTokenizer()
+    recall = TokenRecall(plain)
+    prompt = plain.encode(rendered([("user", "x")]), special=True)
+    recall.restore([*prompt, *b"abc", *"🦊".encode()[:2], *plain.encode("<|end|>", special=True)], "")
+    tokens = ask(recall, rendered([("user", "x"), ("assistant", "abc"), ("user", "y")]))
+    assert tokens[: len(prompt) + 4] == [*prompt, *b"abc", *plain.end_tokens]
 
 
 def test_what_is_restored_is_found_by_its_own_scope_only() -> None:

@@ -60,14 +60,21 @@ def encode(text: str, tokenizer: Tokenizer) -> Encoding:
 
 
 def decode(tokens: Sequence[int], tokenizer: Tokenizer) -> Encoding:
-    """Return the encoding whose tokens are known, as of an earlier process; control tokens are written out."""
+    """Return the encoding whose tokens are known, as of an earlier process; control tokens are written out.
+
+    Ends at bytes that are no UTF-8: an answer that broke off inside a character comes back without it.
+    """
     parts: list[str] = []
     controls: list[Border] = []
     offset = after = 0  # behind the last control token
     for count, token in enumerate([*tokens, None]):
         if token is not None and tokenizer.piece(token):
             continue
-        text = b"".join(map(tokenizer.piece, tokens[after:count])).decode("utf-8", "replace")
+        try:
+            text = b"".join(map(tokenizer.piece, tokens[after:count])).decode("utf-8")
+        except UnicodeDecodeError:
+            known = Encoding("".join(parts), array("i", tokens[:after]), tuple(controls), Border(offset, after))
+            return with_answer(known, tokens[after:], tokenizer)
         label = tokenizer.label(token) if token is not None else ""
         parts += [text, label]
         if token is not None:
