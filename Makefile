@@ -10,7 +10,7 @@ PROMPT ?= Write a Python function that returns the n-th Fibonacci number, with a
 MODEL ?= qwen2.5-coder-0.5b
 export PROMPT PYTHON
 
-.PHONY: help setup run test test-fast test-model check lint types docs docs-check fix bench bench-sessions clean
+.PHONY: help setup run test test-fast test-model check lint types docs docs-check fix bench bench-drafts bench-sessions clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +58,11 @@ bench: setup  ## measure against the stock llama.cpp server and keep the results
 	@$(BIN)/firesteel bench pipeline --save
 	@$(BIN)/firesteel bench decode --model $(MODEL) --vs llama-server --save
 	@$(BIN)/firesteel bench prefill --model $(MODEL) --vs llama-server --save
+
+bench-drafts: setup  ## the same for speculation: edits, new code, agents' turns and JSON, in 4 bits (an hour)
+	@$(BIN)/pip install --quiet -e '.[bench]'
+	@for kind in edits fresh agent json; do \
+	  $(BIN)/firesteel bench $$kind --model $(MODEL) --quantize q4_0 --vs llama-server --save; done
 
 bench-sessions: setup  ## the same for follow-ups, steering, cancelling, restarts and many conversations (an hour)
 	@$(BIN)/pip install --quiet -e '.[bench]'

@@ -9,6 +9,8 @@ import msgspec
 from firesteel.errors import ConfigError
 
 BackendName = Literal["auto", "llamacpp", "scripted"]
+DrafterName = Literal["prediction", "reference", "ngram", "suffix", "model"]
+DRAFTERS: tuple[DrafterName, ...] = ("prediction", "reference", "ngram", "suffix", "model")
 
 
 def home() -> Path:
@@ -46,6 +48,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     chunk_tokens: int | None = None  # prompt tokens a step may compute when a prefill is alone
     max_live: int | None = None  # sequences computed together in one batch
     max_gap_seconds: float = 0.06  # a step that carries another stream's token aims to stay below this
+    drafters: tuple[DrafterName, ...] = DRAFTERS  # who may guess the next tokens; empty = nobody
+    max_draft: int = 48  # tokens that one step may verify at most
+    draft_model: str | None = None  # a smaller model with the same vocabulary, for the drafter `model`
     kv_type: Literal["f16", "q8_0"] = "f16"  # how keys and values are stored
     yarn: float | None = None  # context stretched by this factor (arXiv 2309.00071); None = as the file says
     cache_bytes: int = 512 * 1024 * 1024  # host memory for the KV of idle sequences
@@ -57,6 +62,11 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
 def kv_folder(config: EngineConfig) -> Path:
     """Return the folder that holds the KV of all models on disk."""
     return Path(config.disk_folder) if config.disk_folder else home() / "kv"
+
+
+def learned_folder(config: EngineConfig) -> Path:
+    """Return the folder that holds what was learned of step costs; beside the KV on disk."""
+    return kv_folder(config).with_name(kv_folder(config).name + "-learned")
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -59,6 +59,7 @@ class Prepared(msgspec.Struct, frozen=True):
 
     rendered: Rendered
     tokenizer: RecallingTokenizer
+    prediction: list[int] = []  # what the answer is expected to repeat
 
 
 class Call:
@@ -212,10 +213,11 @@ class Pipeline:
         # With `max_tokens: 0` the hole is clipped as it will be when the answer is asked for.
         reserve = min(request.max_tokens or FILL_RESERVE_TOKENS, self.context_tokens // 2)
         fill_limit = self.context_tokens - reserve
+        prediction = self._tokenizer.encode(request.prediction, special=False) if request.prediction else []
         prepared = []
         for prompt in request.prompts:
             tokenizer = self._recall.tokenizer(scope, request.session)
-            prepared.append(Prepared(tokens_of(prompt, tokenizer, fill_limit=fill_limit), tokenizer))
+            prepared.append(Prepared(tokens_of(prompt, tokenizer, fill_limit=fill_limit), tokenizer, prediction))
         return prepared
 
     def _works(self, request: Request, scope: str, prompts: list[Prepared]) -> tuple[Request, list[Work]]:
@@ -227,7 +229,7 @@ class Pipeline:
             room = self._room_for(tokens, "messages" if request.kind == "chat" else "prompt")
             max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
-            works += [self._work(request, scope, n, tokens, max_tokens) for n in range(request.n)]
+            works += [self._work(request, scope, n, prompt, max_tokens) for n in range(request.n)]
         if is_cut:
             request = msgspec.structs.replace(request, noted=(*request.noted, "max_tokens"))
         return request, works
@@ -242,18 +244,20 @@ class Pipeline:
             )
         return room
 
-    def _work(self, request: Request, scope: str, n: int, tokens: list[int], max_tokens: int) -> Work:
+    def _work(self, request: Request, scope: str, n: int, prompt: Prepared, max_tokens: int) -> Work:
         """Return the work of the `n`-th choice of a prompt."""
         sampling = request.sampling
         if n and sampling.seed is not None:
             sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
         return Work(
             id=f"{request.id}/{next(self._work_numbers)}",
-            tokens=tokens,
+            tokens=prompt.rendered.tokens,
             sampling=sampling,
             max_tokens=max_tokens,
             stop=request.stop,
             scope=scope,
+            prediction=prompt.prediction,
+            constraint=request.constraint,
         )
 
     def recall_histories(self, histories: Callable[[], list[tuple[str, Sequence[int]]]]) -> None:

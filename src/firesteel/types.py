@@ -84,6 +84,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     stream: bool = False
     include_usage: bool = False
     session: str | None = None  # the conversation or document that the client says this belongs to
+    prediction: str = ""  # text that the answer is expected to repeat, in parts at least
+    constraint: str | None = None  # a grammar that the answer must follow (`Work.constraint`)
     noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
 
 
@@ -92,6 +94,8 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `max_tokens == 0` computes the prompt and no more, so that what begins with it finds it warm.
     `scope` names whose warm state may be used and added to; nothing is shared between two scopes.
+    `prediction`: tokens that the answer is expected to repeat, with edits; it does not change what is chosen.
+    `constraint`: a grammar in llguidance's JSON form that the answer follows; it was checked before.
     """
 
     id: str
@@ -100,6 +104,17 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     max_tokens: int
     stop: tuple[str, ...] = ()
     scope: str = ""
+    prediction: list[int] = []
+    constraint: str | None = None
+
+
+class DraftUsage(msgspec.Struct, frozen=True, array_like=True):
+    """What one source of drafts did for one sequence."""
+
+    source: str
+    num_steps: int  # that verified a draft of this source
+    num_drafted: int  # tokens
+    num_accepted: int  # tokens
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,6 +124,9 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     num_cached_tokens: int
     num_output_tokens: int
     num_rewound_tokens: int = 0  # chosen, then taken back; not part of `num_output_tokens`
+    num_forced_tokens: int = 0  # output tokens that a grammar left no choice about, which cost no step
+    num_steps: int = 0  # that chose output tokens
+    drafts: tuple[DraftUsage, ...] = ()  # one entry for each source that was used
     queue_seconds: float = 0.0  # added → first row computed
     prefill_seconds: float = 0.0  # first row computed → first token
     decode_seconds: float = 0.0  # first token → last token
@@ -175,15 +193,10 @@ Event = Delta | Progress | Rewind | Finish | Failure
 
 def merge(deltas: Sequence[Delta]) -> Delta:
     """Return one delta that says what consecutive `deltas` of one sequence say; there is at least one."""
-    first = deltas[0]
     if len(deltas) == 1:
-        return first
-    return Delta(
-        first.id,
-        "".join([delta.text for delta in deltas]),
-        sum([delta.num_tokens for delta in deltas]),
-        [logprob for delta in deltas for logprob in delta.logprobs],
-    )
+        return deltas[0]
+    text, num_tokens = "".join([delta.text for delta in deltas]), sum([delta.num_tokens for delta in deltas])
+    return Delta(deltas[0].id, text, num_tokens, [logprob for delta in deltas for logprob in delta.logprobs])
 
 
 def coalesce(events: Iterable[tuple[Key, Event]]) -> list[tuple[Key, Event]]:

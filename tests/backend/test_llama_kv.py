@@ -57,8 +57,7 @@ def compute(backend: Backend, sequence: int, tokens: list[int], position: int = 
     for start in range(0, len(tokens), size):
         backend.submit([Rows(sequence, position + start, tokens[start : start + size], Want.LOGITS)])
         (output,) = backend.wait()
-    assert output.logits is not None
-    return output.logits.copy()
+    return output.logits[0].copy()
 
 
 def next_logits(backend: Backend, sequence: int, position: int, token: int = 7) -> Logits:

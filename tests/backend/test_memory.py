@@ -34,13 +34,21 @@ OUTPUT_MIB = 17 * 151_936 * 4 / MIB  # logits that are copied out lie in a buffe
 def test_the_estimate_is_what_llama_cpp_reports(
     context: int, chunk: int, kv_type: Any, kv: float, compute: float
 ) -> None:
-    config = EngineConfig(context_tokens=context, chunk_tokens=chunk, kv_type=kv_type)
+    config = EngineConfig(context_tokens=context, chunk_tokens=chunk, kv_type=kv_type, drafters=())
     found = sizes(config, DOCUMENTED, dimensions())
     assert kv_bytes(config, found, dimensions()) / MIB == kv
     reserved = compute + OUTPUT_MIB
     if kv_type == "f16":  # the weights of attention are converted to float16 in a buffer that is not reported
         reserved += -(-found.max_rows // 17) * 17 * context * 14 * 2 / MIB
     assert reserved <= compute_bytes(config, found, dimensions()) / MIB <= 1.1 * reserved + 2 * OUTPUT_MIB
+
+
+def test_drafts_need_room_for_the_logits_of_each_guess() -> None:
+    """With 48 guesses llama.cpp reserves 38.41 MiB at 4,096 tokens of context; as many logits are copied out."""
+    found = sizes(EngineConfig(context_tokens=4096, chunk_tokens=64), DOCUMENTED, dimensions())
+    assert found.num_wanted == 16 + 1 + 48
+    reserved = 38.41 + found.num_wanted * 151_936 * 4 / MIB
+    assert reserved <= compute_bytes(EngineConfig(), found, dimensions()) / MIB <= 1.5 * reserved
 
 
 def test_bytes_of_a_token() -> None:

@@ -33,7 +33,9 @@ class CopyingBackend:
     info = ModelInfo(name="copying", architecture="qwen2", context_length=10_000)
 
     def __init__(self, *, can_trim: bool = True) -> None:
-        self.capabilities = Capabilities(num_cells=10_000, max_sequences=1, max_rows=8, chunk_rows=8, can_trim=can_trim)
+        self.capabilities = Capabilities(
+            num_cells=10_000, max_sequences=1, max_rows=8, max_wanted_rows=1, chunk_rows=8, can_trim=can_trim
+        )
         self.held: list[int] = []
         self.num_computed = 0
         self.wants: list[Want] = []

@@ -1,11 +1,12 @@
 import os
 import sys
+from enum import Enum
 from types import SimpleNamespace
 
 import psutil
 import pytest
 
-from firesteel.bench import peer, servers
+from firesteel.bench import drafts, peer, servers
 from firesteel.errors import ConfigError, EngineFailure
 
 SERVER = """
@@ -69,6 +70,25 @@ def test_settings_reach_the_peer_and_unknown_ones_are_refused() -> None:
     assert params.n_ctx == 2048
     with pytest.raises(AttributeError, match="cache_ram"):
         peer.configure(params, {"cache_ram": 1})
+
+
+def test_settings_reach_the_parts_of_the_parameters_and_members_go_by_name() -> None:
+    Kind = Enum("Kind", ["NONE", "NGRAM"])
+    params = SimpleNamespace(speculative=SimpleNamespace(types=[Kind.NONE], n_max=3))
+    peer.configure(params, {"speculative.types": ["NGRAM"], "speculative.n_max": 16})
+    assert params.speculative == SimpleNamespace(types=[Kind.NGRAM], n_max=16)
+    with pytest.raises(KeyError, match="LOOKUP"):
+        peer.configure(params, {"speculative.types": ["LOOKUP"]})
+
+
+def test_the_settings_of_drafts_are_known_to_the_peer() -> None:
+    xllamacpp = pytest.importorskip("xllamacpp")
+    for settings in drafts.PEERS.values():
+        params = xllamacpp.CommonParams()
+        peer.configure(params, settings)
+        assert [kind.name for kind in params.speculative.types] == settings.get(
+            drafts.SPECULATIVE, ["COMMON_SPECULATIVE_TYPE_NONE"]
+        )
 
 
 def test_a_server_that_ends_early_is_quoted() -> None:

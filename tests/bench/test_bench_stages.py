@@ -9,6 +9,12 @@ def test_every_stage_is_measured_on_a_whole_answer() -> None:
     assert all(cost >= 0 for cost in costs.values())
 
 
+def test_drafts_that_are_right_are_accepted_sixteen_at_a_time() -> None:
+    found = stages.drafted(600)
+    assert found["microseconds"] > 0
+    assert 8 < found["accepted_a_step"] <= 16
+
+
 def test_events_survive_the_way_from_the_engine_to_the_stream() -> None:
     import asyncio
 

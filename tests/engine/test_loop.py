@@ -108,7 +108,7 @@ def test_a_growing_conversation_computes_only_its_new_tokens() -> None:
 
 
 def test_n_choices_compute_their_prompt_once() -> None:
-    bench = Bench(chunk_tokens=16)
+    bench = Bench(chunk_tokens=16, drafters=())
     prompt = [20 + i % 50 for i in range(100)]
     for choice in range(4):
         bench.add(f"a{choice}", prompt, sampling=Sampling(temperature=1.0, seed=choice))

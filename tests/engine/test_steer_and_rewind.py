@@ -26,7 +26,7 @@ def test_a_steered_answer_ends_where_a_line_ends() -> None:
 
 
 def test_a_steered_answer_ends_after_24_tokens_without_a_line_end() -> None:
-    bench = Bench('{"rules": [{"say": "%s"}]}' % ("word " * 200))
+    bench = Bench('{"rules": [{"say": "%s"}]}' % ("word " * 200), drafters=())
     bench.add("a", chat("talk"), max_tokens=500)
     bench.run_until("a", 7)
     bench.engine.steer("a", bench.work("b", "<|end|>" + chat("stop"), 5))
@@ -35,7 +35,7 @@ def test_a_steered_answer_ends_after_24_tokens_without_a_line_end() -> None:
 
 
 def test_a_steered_answer_ends_after_a_quarter_second_without_a_line_end() -> None:
-    bench = Bench('{"rules": [{"say": "%s", "step_ms": 100}]}' % ("word " * 200))
+    bench = Bench('{"rules": [{"say": "%s", "step_ms": 100}]}' % ("word " * 200), drafters=())
     bench.add("a", chat("talk"), max_tokens=500)
     bench.run_until("a", 7)
     bench.engine.steer("a", bench.work("b", "<|end|>" + chat("stop"), 5))
@@ -191,8 +191,8 @@ def test_a_hint_counts_for_penalties() -> None:
     bench.run_until("a", 3)
     bench.engine.rewind("a", 1, (), (30, 30, 31))
     sequence = bench.engine._sequences["a"]
-    assert sequence.sampler._counts == Counter(said(bench, "a"))
-    assert sequence.sampler._counts[30] == 2
+    assert sequence.verifier.sampler._counts == Counter(said(bench, "a"))
+    assert sequence.verifier.sampler._counts[30] == 2
 
 
 @pytest.mark.parametrize(("ban", "hint"), [((10**6,), ()), ((-1,), ()), ((), (10**6,)), ((), (-5,)), ((), "end")])

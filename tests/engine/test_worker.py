@@ -90,7 +90,7 @@ def test_cancel_interrupts_a_step_that_runs_alone(worker: EngineWorker, text: st
     if text == "stall":
         assert isinstance(inbox.get(timeout=PATIENCE_SECONDS), Delta)
         assert isinstance(inbox.get(timeout=PATIENCE_SECONDS), Delta)
-    while not worker._engine.stepping:
+    while not worker._engine.batch.stepping:
         pass
     worker.cancel("a")
     last = last_of(inbox)
@@ -128,7 +128,7 @@ def test_cancel_of_what_is_not_there(worker: EngineWorker) -> None:
 
 def test_close_ends_in_mid_step(worker: EngineWorker) -> None:
     inbox = add(worker, "a", "read this long prompt")
-    while not worker._engine.stepping:
+    while not worker._engine.batch.stepping:
         pass
     worker.close()
     assert reason_of(until_last(inbox)) == "cancelled"
@@ -163,7 +163,7 @@ def reason_of(events: list[Event]) -> str:
 def test_a_steer_interrupts_a_prompt_that_is_being_read(worker: EngineWorker) -> None:
     """The running step would take 32 s; what is computed so far stays, the successor takes its place."""
     first = add(worker, "a", "read " + "word " * 200)
-    while not worker._engine.stepping:
+    while not worker._engine.batch.stepping:
         pass
     second: Inbox = queue.SimpleQueue()
     tokens = worker.backend.tokenizer.encode("<|end|>" + chat("stop it"), special=True)
@@ -191,7 +191,7 @@ def test_a_stream_is_steered_and_rewound(worker: EngineWorker) -> None:
 def test_prompts_that_are_read_together_are_interrupted_for_one_that_leaves(worker: EngineWorker) -> None:
     """The step of both would take a minute; the one that stays loses a chunk at most and goes on."""
     first, second = add(worker, "a", "read " + "word " * 200), add(worker, "b", "read " + "other " * 200)
-    while len(worker._engine.stepping) < 2:
+    while len(worker._engine.batch.stepping) < 2:
         pass
     started = time.monotonic()
     worker.cancel("a")

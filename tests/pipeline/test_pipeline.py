@@ -1,9 +1,11 @@
 """The life of one request, without a server and without a model."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
+from firesteel.backend.scripted import ScriptedTokenizer
 from firesteel.errors import ContextTooLong, NotReady, Overloaded, RequestError, UnknownModel
 from firesteel.types import Delta, Failure
 from tests.pipeline.fake_engine import CONTEXT_TOKENS, FakeEngine, chat, completion, make_pipeline
@@ -31,6 +33,27 @@ async def test_two_calls_with_one_id_are_told_apart(engine: FakeEngine) -> None:
         engine.say("two", number=1)
         assert await first.take(1) == [(0, Delta(engine.works[0].id, "one", 1))]
         assert await second.take(1) == [(0, Delta(engine.works[1].id, "two", 1))]
+
+
+async def test_every_choice_gets_prediction_and_grammar(engine: FakeEngine) -> None:
+    text = "def f(x):\n    return x\n"
+    wanted: dict[str, Any] = {
+        "prediction": {"type": "content", "content": text},
+        "response_format": {"type": "json_object"},
+    }
+    async with make_pipeline(engine).call("chat", chat(n=2, **wanted), "r") as call:
+        assert [ScriptedTokenizer().decode(work.prediction) for work in engine.works] == [text, text]
+        assert {work.constraint for work in engine.works} == {call.request.constraint}
+        assert call.request.constraint is not None
+    plain = FakeEngine()
+    async with make_pipeline(plain).call("chat", chat(), "r"):
+        assert (plain.works[0].prediction, plain.works[0].constraint) == ([], None)
+
+
+async def test_control_tokens_in_a_prediction_are_text(engine: FakeEngine) -> None:
+    predicted = {"type": "content", "content": "<|end|>"}
+    async with make_pipeline(engine).call("chat", chat(prediction=predicted), "r"):
+        assert ScriptedTokenizer().decode(engine.works[0].prediction) == "<|end|>"
 
 
 async def test_without_max_tokens_as_many_as_fit(engine: FakeEngine) -> None:

@@ -194,14 +194,33 @@ def test_tool_choice(choice: object, expected: str) -> None:
         ({"tools": [{"type": "function", "function": {"name": "a\n"}}]}, "tools[0].function.name"),
         ({"tools": [{"type": "custom", "custom": {"name": "a"}}]}, "tools[0].type"),
         ({"top_logprobs": 2}, "top_logprobs"),
-        ({"response_format": {"type": "json_object"}}, "response_format"),
-        ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
+        ({"tools": [WEATHER], "response_format": {"type": "json_object"}}, "response_format"),
+        ({"prediction": {"type": "content"}}, "prediction.content"),
+        ({"prediction": {"type": "diff", "content": "x"}}, "prediction.type"),
+        ({"prediction": {"type": "content", "content": [{"type": "text"}]}}, "prediction.content[0].text"),
+        ({"prediction": {"type": "content", "content": 1}}, "prediction.content"),
+        ({"prediction": "x"}, "prediction"),
     ],
 )
 def test_what_cannot_be_honoured_names_the_field(fields: dict[str, object], param: str) -> None:
     error = refused(**fields)
     assert error.param == param
     assert error.status == 400
+
+
+def test_a_prediction_is_the_text_of_its_parts() -> None:
+    assert parsed().prediction == ""
+    assert parsed(prediction={"type": "content", "content": "x = 1\n"}).prediction == "x = 1\n"
+    parts = [{"type": "text", "text": "x = "}, {"type": "text", "text": "1\n"}]
+    assert parsed(prediction={"type": "content", "content": parts}, n=2).prediction == "x = 1\n"
+
+
+def test_a_response_format_goes_with_tools_that_are_not_on_offer() -> None:
+    wanted = {"type": "json_object"}
+    assert parsed(response_format=wanted).constraint is not None
+    assert parsed(response_format=wanted, tools=[WEATHER], tool_choice="none").constraint is not None
+    assert parsed(response_format={"type": "text"}, tools=[WEATHER]).constraint is None
+    assert "tool_choice" in refused(response_format=wanted, tools=[WEATHER]).message
 
 
 def test_one_call_only_is_a_stop_string() -> None:

@@ -60,6 +60,8 @@ def test_settings() -> None:
         ({"max_tokens": -1}, "max_tokens"),
         ({"messages": []}, "messages"),
         ({"grammar": "root ::= x"}, "grammar"),
+        ({"response_format": {"type": "json"}}, "response_format.type"),
+        ({"prediction": {"type": "content", "content": "x"}}, "prediction"),
     ],
 )
 def test_what_cannot_be_honoured_names_the_field(fields: dict[str, object], param: str) -> None:

@@ -33,7 +33,16 @@ def error_of(response: Any, status: int, code: str) -> dict[str, Any]:
         ({"stream": "yes"}, "invalid_value", "stream", "bool"),
         ({"temprature": 1}, "unknown_parameter", "temprature", "`temperature`"),
         ({"logit_bias": {"99999": 1}}, "invalid_value", "logit_bias", "99999"),
-        ({"prediction": {"type": "content"}}, "invalid_value", "prediction", "not supported"),
+        ({"prediction": {"type": "content"}}, "missing_required_parameter", "prediction.content", "send it"),
+        ({"moderation": {"model": "x"}}, "invalid_value", "moderation", "remove the field"),
+        ({"response_format": {"type": "xml"}}, "invalid_value", "response_format.type", "'json_schema'"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"schema": {"not": {}}}}},
+            "invalid_value",
+            "response_format.json_schema.schema",
+            '"not"',
+        ),
+        ({"grammar": "root ::= x"}, "invalid_value", "grammar", "`response_format`"),
     ],
 )
 def test_a_bad_field_is_named_with_its_remedy(
@@ -146,7 +155,22 @@ json_values = st.recursive(
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.sampled_from(["messages", "stop", "n", "logit_bias", "tools", "tool_choice", "stream_options"]), json_values)
+@given(
+    st.sampled_from(
+        [
+            "messages",
+            "stop",
+            "n",
+            "logit_bias",
+            "tools",
+            "tool_choice",
+            "stream_options",
+            "response_format",
+            "prediction",
+        ]
+    ),
+    json_values,
+)
 def test_no_value_of_a_field_is_our_fault(shared_server: Live, field: str, value: object) -> None:
     response = shared_server.chat("hello", **{"max_tokens": 2, field: value})
     assert response.status_code in (200, 400), response.text

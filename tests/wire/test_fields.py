@@ -5,6 +5,8 @@ import msgspec
 import pytest
 from openai.types import chat as sdk
 from openai.types import completion_create_params
+from openai.types.shared_params import ResponseFormatJSONObject, ResponseFormatJSONSchema, ResponseFormatText
+from openai.types.shared_params.response_format_json_schema import JSONSchema
 
 from firesteel.errors import RequestError
 from firesteel.wire.fields import NOTED, REFUSED, annotations, examine, honoured
@@ -42,6 +44,10 @@ def keys(*params: type) -> set[str]:
             "messages",
         ),
         ((sdk.ChatCompletionMessageFunctionToolCallParam,), ChatBody, "messages.tool_calls"),
+        ((sdk.ChatCompletionPredictionContentParam,), ChatBody, "prediction"),
+        ((sdk.ChatCompletionContentPartTextParam,), ChatBody, "prediction.content"),
+        ((ResponseFormatText, ResponseFormatJSONObject, ResponseFormatJSONSchema), ChatBody, "response_format"),
+        ((JSONSchema,), CompletionBody, "response_format.json_schema"),
         (
             (
                 sdk.ChatCompletionContentPartTextParam,
@@ -85,17 +91,19 @@ def test_noted_fields_are_named_once_and_in_order() -> None:
             {"role": "user", "content": [{"type": "text", "text": "b", "cache_control": {"type": "x"}}]},
         ],
         tools=[{"type": "function", "function": {"name": "f", "strict": True}}],
+        response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": {}, "strict": True}},
     )
     assert sorted(examine(body)) == [
         "messages.content.cache_control",
         "metadata",
+        "response_format.json_schema.name",
         "tools.function.strict",
         "user",
     ]
 
 
 def test_null_false_and_empty_fields_ask_for_nothing() -> None:
-    body = chat(user=None, metadata={}, store=False, functions=[], prediction=None, service_tier="")
+    body = chat(user=None, metadata={}, store=False, functions=[], moderation=None, service_tier="")
     assert examine(body) == ()
 
 

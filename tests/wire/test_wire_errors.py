@@ -21,6 +21,7 @@ def test_envelope_has_all_four_keys() -> None:
     ("code", "kind", "status"),
     [
         ("context_length_exceeded", ContextTooLong, 400),
+        ("invalid_value", RequestError, 400),
         ("server_is_overloaded", Overloaded, 503),
         ("server_not_ready", NotReady, 503),
         ("engine_failure", EngineFailure, 500),

@@ -19,7 +19,7 @@ Logits = npt.NDArray[np.float32]  # [vocabulary_size]
 
 
 class Want(IntEnum):
-    """What the engine needs of the last row of a run."""
+    """What the engine needs of the last row of a run, and of the rows of a draft."""
 
     NONE = 0  # more of the prompt follows
     BEST = 1  # the most likely token
@@ -27,25 +27,45 @@ class Want(IntEnum):
 
 
 class Rows(msgspec.Struct):
-    """Consecutive rows of one sequence: `tokens[i]` stands at `position + i`."""
+    """Consecutive rows of one sequence: `tokens[i]` stands at `position + i`.
+
+    The last `num_draft` tokens are guesses. What is wanted is then wanted of each of them, too, and of the row
+    before the first: whoever reads the outputs trims the KV to what was right.
+    """
 
     sequence: int
     position: int
     tokens: list[int]
     want: Want
     limit: int = 1  # BEST only: at most this many tokens may come back (see `max_step_tokens`)
+    num_draft: int = 0  # less than len(tokens); 0 where `limit` > 1
+
+    @property
+    def known(self) -> list[int]:
+        """The tokens that are no guesses."""
+        return self.tokens[: -self.num_draft] if self.num_draft else self.tokens
+
+    @property
+    def draft(self) -> list[int]:
+        """The guesses."""
+        return self.tokens[len(self.tokens) - self.num_draft :]
+
+    @property
+    def num_wanted(self) -> int:
+        """How many rows, the last ones, have an output."""
+        return 0 if self.want is Want.NONE else 1 + self.num_draft
 
 
 class Output(msgspec.Struct):
     """The answer to one `Rows`, in batch order.
 
-    `tokens`: for BEST, the best token; a backend with `max_step_tokens > 1` may return up to `Rows.limit`
-    of them, each already in its KV except the last (as if drafted and accepted on the device).
-    `logits`: for LOGITS, a view that is valid until the next `submit`; the engine may write into it.
+    `tokens`: for BEST, the best token of each wanted row. Without a draft, a backend with `max_step_tokens > 1`
+    may return up to `Rows.limit` of them, each already in its KV except the last (as if drafted on the device).
+    `logits`: for LOGITS, a view for each wanted row, valid until the next `submit`; the engine may write into it.
     """
 
     tokens: list[int] = []
-    logits: Logits | None = None
+    logits: list[Logits] = []
 
 
 class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,6 +74,7 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     num_cells: int  # KV cells shared by all sequences
     max_sequences: int  # sequence ids are 0 … max_sequences - 1
     max_rows: int  # rows of one batch
+    max_wanted_rows: int  # rows of one batch that may have an output
     chunk_rows: int  # rows of the fastest prefill chunk
     max_step_tokens: int = 1  # tokens that one BEST row may yield; more than one needs `can_trim`
     can_trim: bool = True

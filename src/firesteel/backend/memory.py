@@ -64,7 +64,7 @@ def compute_bytes(config: EngineConfig, sizes: Sizes, dimensions: Dimensions) ->
     cells = padded(sizes.num_cells, CELL_PADDING)
     each = 2 if uses_flash_attention(config) else 4 + SCORE_BYTES * dimensions.num_heads
     attention = rows * cells * each if dimensions.cached_elements else 0
-    logits = 2 * 4 * sizes.num_reserved * dimensions.vocabulary  # computed, and copied out
+    logits = 2 * 4 * sizes.num_wanted * dimensions.vocabulary  # computed, and copied out
     return attention + 4 * rows * dimensions.widest_row + logits
 
 

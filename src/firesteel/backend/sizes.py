@@ -23,6 +23,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
     num_live: int
     chunk_rows: int
     num_reserved: int  # sequences that libllama knows: the live ones and one to copy through
+    num_wanted: int  # rows of one batch that may have logits: each takes 4 bytes × vocabulary, twice
 
     @property
     def max_rows(self) -> int:
@@ -38,7 +39,13 @@ def sizes(config: EngineConfig, context: Context, dimensions: Dimensions) -> Siz
         raise ConfigError(too_long(num_cells, limit, config, context))
     live = config.max_live or DEFAULT_LIVE
     chunk = min(config.chunk_tokens or chosen_chunk(config, dimensions, num_cells, live), num_cells)
-    return Sizes(num_cells=num_cells, num_live=live, chunk_rows=chunk, num_reserved=live + 1)
+    return Sizes(
+        num_cells=num_cells,
+        num_live=live,
+        chunk_rows=chunk,
+        num_reserved=live + 1,
+        num_wanted=live + 1 + (config.max_draft if config.drafters else 0),
+    )
 
 
 def stretched(config: EngineConfig, context: Context) -> int:

@@ -79,7 +79,8 @@ def ask_both(options: Options, subject: Subject, work: Workload) -> Measured:
     """Start the servers, warm them up, ask them in the order A B B A …, and end them."""
     with ExitStack() as stack:
         ports = [servers.free_port()]
-        server = stack.enter_context(servers.running(subject.serve_command(ports[0]), ports[0]))
+        command = subject.serve_command(ports[0], "--drafters", "none")  # the peer's default, too
+        server = stack.enter_context(servers.running(command, ports[0]))
         if options.with_peer:
             ports.append(servers.free_port())
             stack.enter_context(servers.running(subject.peer_command(ports[1]), ports[1]))

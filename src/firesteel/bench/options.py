@@ -4,7 +4,22 @@ from typing import Literal
 
 import msgspec
 
-Kind = Literal["decode", "prefill", "pipeline", "ttft", "steer", "share", "cancel", "restart", "churn", "context"]
+Kind = Literal[
+    "decode",
+    "prefill",
+    "pipeline",
+    "edits",
+    "fresh",
+    "agent",
+    "json",
+    "ttft",
+    "steer",
+    "share",
+    "cancel",
+    "restart",
+    "churn",
+    "context",
+]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

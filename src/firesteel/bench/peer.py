@@ -8,6 +8,8 @@ cannot outlive the benchmark that started it.
 import json
 import sys
 from collections.abc import Mapping
+from enum import Enum
+from functools import reduce
 from typing import Any
 
 NAME = "llama-server"
@@ -15,7 +17,7 @@ MODULE = "firesteel.bench.peer"
 
 
 def command(model: str, port: int, num_threads: int, settings: Mapping[str, Any] | None = None) -> list[str]:
-    """Return the command line that starts the peer; `settings` are attributes of its `CommonParams`."""
+    """Return the command line that starts the peer; `settings` are set as `configure` says."""
     return [sys.executable, "-m", MODULE, model, str(port), str(num_threads), json.dumps(dict(settings or {}))]
 
 
@@ -46,10 +48,21 @@ def main(model: str, port: str, num_threads: str, settings: str) -> None:
 
 
 def configure(params: Any, settings: Mapping[str, Any]) -> None:
-    """Set attributes of `params`. Raises `AttributeError` for one that this version does not have."""
-    for name, value in settings.items():
-        getattr(params, name)
-        setattr(params, name, value)
+    """Set attributes of `params`, xllamacpp's `CommonParams`; dots lead into parts of it, enum members go by name.
+
+    Raises `AttributeError` for an attribute that this version does not have, `KeyError` for such a member.
+    """
+    for path, value in settings.items():
+        *parents, name = path.split(".")
+        target = reduce(getattr, parents, params)
+        setattr(target, name, _in_kind(getattr(target, name), value))
+
+
+def _in_kind(current: object, value: Any) -> Any:
+    """Return `value` as what stands there now: names become members where that is a list of an enum's."""
+    if isinstance(current, list) and current and isinstance(current[0], Enum):
+        return [type(current[0])[name] for name in value]
+    return value
 
 
 if __name__ == "__main__":

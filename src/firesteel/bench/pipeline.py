@@ -24,7 +24,7 @@ def run(runs: int, num_tokens: int | None) -> Report:
     tokens = num_tokens or DEFAULT_TOKENS
     with resources.as_file(workload.FOLDER / "pipeline.json") as script:
         port = servers.free_port()
-        arguments = ["--backend", MODEL, "--script", str(script)]
+        arguments = ["--backend", MODEL, "--script", str(script), "--drafters", "none"]
         with servers.running(servers.serve_command(port, arguments), port) as server:
             return measure(server, runs, tokens)
 
@@ -59,6 +59,7 @@ def measure(server: Server, runs: int, tokens: int) -> Report:
             "ttft_ms": {f"p{p}": percentile(firsts, p) * 1e3 for p in (50, 99)},
             "cpu_microseconds_per_token": processes | {"client": client * 1e6},
             "cpu_microseconds_by_stage": stages.measure(tokens),
+            "drafted_16_right_a_step": stages.drafted(tokens),
         },
     )
 

@@ -11,6 +11,10 @@ from firesteel.bench.subject import subject_of
 MODULES: dict[Kind, str] = {
     "decode": "compare",
     "prefill": "compare",
+    "edits": "drafts",
+    "fresh": "drafts",
+    "agent": "drafts",
+    "json": "drafts",
     "ttft": "ttft",
     "steer": "steer",
     "share": "share",

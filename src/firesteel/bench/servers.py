@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0  # ours brings what is warm to the disk first
 ENGINE_METRIC = "firesteel_engine"
+VERIFY_METRIC = "firesteel_verify_seconds"
 
 
 class Server(msgspec.Struct, frozen=True):
@@ -36,12 +37,20 @@ class Server(msgspec.Struct, frozen=True):
         return get(self.port, path)[1]
 
     def engine(self) -> dict[str, float]:
-        """Return what our engine says about itself: `engine.loop.Statistics`."""
+        """Return what our engine says about itself: `engine.statistics.Statistics`."""
+        return self.metric(ENGINE_METRIC, "what")
+
+    def verify_seconds(self) -> dict[str, float]:
+        """Return what our engine thinks that a step costs, by its rows; empty before it learned anything."""
+        return self.metric(VERIFY_METRIC, "rows")
+
+    def metric(self, name: str, label: str) -> dict[str, float]:
+        """Return the values of one of our server's metrics by one of its labels."""
         from prometheus_client.parser import text_string_to_metric_families
 
         families = text_string_to_metric_families(self.get("/metrics"))
-        samples = [sample for family in families if family.name == ENGINE_METRIC for sample in family.samples]
-        return {sample.labels["what"]: sample.value for sample in samples}
+        samples = [sample for family in families if family.name == name for sample in family.samples]
+        return {sample.labels[label]: sample.value for sample in samples}
 
     def engine_seconds(self) -> tuple[float, float]:
         """Return the seconds that our engine spent in steps so far, and the part inside the backend's code."""

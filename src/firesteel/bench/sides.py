@@ -1,8 +1,8 @@
-"""Our server and the peer, asked in turns for the next words of conversations."""
+"""Our server and the peer, in one setting or several, asked in turns for the next words of conversations."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -18,9 +18,9 @@ ROOM_TOKENS = 1_024  # beside the history, for what is said in a benchmark
 
 
 class Side(msgspec.Struct, frozen=True):
-    """One of the two servers."""
+    """A server and what a benchmark calls it: `ours`, `peer`, or one of them in a setting of its own."""
 
-    name: Literal["ours", "peer"]
+    name: str
     model_id: str
     server: Server
 
@@ -30,19 +30,21 @@ class Side(msgspec.Struct, frozen=True):
 
 
 @contextmanager
-def ours(subject: Subject, arguments: Sequence[str] = (), env: dict[str, str] | None = None) -> Iterator[Side]:
+def ours(
+    subject: Subject, arguments: Sequence[str] = (), env: dict[str, str] | None = None, *, name: str = "ours"
+) -> Iterator[Side]:
     """Run our server until the block ends."""
     port = servers.free_port()
     with servers.running(subject.serve_command(port, *arguments), port, env) as server:
-        yield Side("ours", subject.model_id, server)
+        yield Side(name, subject.model_id, server)
 
 
 @contextmanager
-def theirs(subject: Subject, **settings: Any) -> Iterator[Side]:
-    """Run the peer until the block ends."""
+def theirs(subject: Subject, settings: dict[str, Any] | None = None, *, name: str = "peer") -> Iterator[Side]:
+    """Run the peer until the block ends; `settings` are those of `peer.configure`."""
     port = servers.free_port()
-    with servers.running(subject.peer_command(port, **settings), port) as server:
-        yield Side("peer", subject.model_id, server)
+    with servers.running(subject.peer_command(port, **settings or {}), port) as server:
+        yield Side(name, subject.model_id, server)
 
 
 @contextmanager
@@ -53,7 +55,7 @@ def both(
     with ExitStack() as stack:
         found = [stack.enter_context(ours(subject, arguments))]
         if options.with_peer:
-            found.append(stack.enter_context(theirs(subject, **settings or {})))
+            found.append(stack.enter_context(theirs(subject, settings)))
         yield found
 
 

@@ -5,8 +5,11 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+import msgspec
+
 from firesteel.backend.base import Backend
 from firesteel.backend.scripted import ScriptedBackend
+from firesteel.backend.scripted.script import Script
 from firesteel.clock import SystemClock
 from firesteel.config import EngineConfig
 from firesteel.engine import messages
@@ -22,11 +25,13 @@ BODY = b'{"model": "scripted", "messages": [{"role": "user", "content": "write"}
 Result = TypeVar("Result")
 
 NUM_TOGETHER = 32  # deltas that usually share a frame when steps are this fast
+NUM_DRAFT = 16
+SLOW_STEPS = Script(step_ms=1.0)  # asleep: where rows are free beside the step, drafts are worth it
 
 
 def measure(num_tokens: int) -> dict[str, float]:
     """Return processor microseconds a token by stage; `request` is a whole request's, once."""
-    config = EngineConfig(backend="scripted")
+    config = EngineConfig(backend="scripted", drafters=())
     backend = ScriptedBackend(None, config, SystemClock())
     request, request_seconds = timed(lambda: parse(BODY, request_id="stages", defaults=Sampling(temperature=0)))
     rendered, render_seconds = timed(lambda: tokens_of(request.prompts[0], backend.tokenizer))
@@ -47,6 +52,31 @@ def measure(num_tokens: int) -> dict[str, float]:
     }
     costs = {stage: value / num_tokens * 1e6 for stage, value in seconds.items()}
     return costs | {"request": (request_seconds + render_seconds) * 1e6}
+
+
+def drafted(num_tokens: int) -> dict[str, float]:
+    """Return what the engine costs a token when every draft of 16 tokens is right, the scripted model's part included.
+
+    `microseconds`: processor time by accepted token. `accepted_a_step`: near 16 when all is well.
+    """
+    config = EngineConfig(backend="scripted", drafters=("prediction",), max_draft=NUM_DRAFT)
+    free = ScriptedBackend(None, config, SystemClock())
+    prompt = free.tokenizer.encode("write", special=False)
+    plain = Work(id="plain", tokens=prompt, sampling=Sampling(temperature=0), max_tokens=num_tokens)
+    said = finish_of(steps(free, config, plain)).tokens
+    work = msgspec.structs.replace(plain, id="drafted", prediction=said)
+    slow = ScriptedBackend(SLOW_STEPS, config, SystemClock())
+    events, seconds = timed(lambda: steps(slow, config, work))
+    usage = finish_of(events).usage
+    accepted = sum(draft.num_accepted for draft in usage.drafts)
+    return {"microseconds": seconds / max(1, accepted) * 1e6, "accepted_a_step": accepted / max(1, usage.num_steps)}
+
+
+def finish_of(events: list[Event]) -> Finish:
+    """Return the event that says how a sequence ended."""
+    finish = events[-1]
+    assert isinstance(finish, Finish), f"the scripted model failed: {finish}"
+    return finish
 
 
 def timed(work: Callable[[], Result]) -> tuple[Result, float]:

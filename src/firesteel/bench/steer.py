@@ -91,7 +91,7 @@ def measure(options: Options, subject: Subject) -> Measurement:
     conversation.messages[-1]["content"] += " Then write all of it out again, with comments."
     ours: list[Split] = []
     theirs: list[Resend] = []
-    peer = sides.theirs(subject, n_ctx=context) if options.with_peer else nullcontext()
+    peer = sides.theirs(subject, {"n_ctx": context}) if options.with_peer else nullcontext()
     with (
         steps((1 + options.with_peer) * options.pairs) as step,
         bare.opened(subject, context) as floor,

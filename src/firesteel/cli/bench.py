@@ -10,7 +10,22 @@ if TYPE_CHECKING:
     from firesteel.bench.report import Report
 
 
-Kind = Literal["decode", "prefill", "pipeline", "ttft", "steer", "share", "cancel", "restart", "churn", "context"]
+Kind = Literal[
+    "decode",
+    "prefill",
+    "pipeline",
+    "edits",
+    "fresh",
+    "agent",
+    "json",
+    "ttft",
+    "steer",
+    "share",
+    "cancel",
+    "restart",
+    "churn",
+    "context",
+]
 PeerName = Literal["llama-server"]
 Quantization = Literal["q4_0", "q8_0"]
 KVType = Literal["f16", "q8_0"]
@@ -29,6 +44,10 @@ KINDS: dict[Kind, About] = {
     "decode": About("tokens a second of a greedy answer", SERVERS),
     "prefill": About("prompt tokens a second up to the first token", SERVERS),
     "pipeline": About("everything but the model, on the scripted backend", frozenset({"--pairs", "--tokens"})),
+    "edits": About("rewriting real files, with drafts and without", SERVERS, 3),
+    "fresh": About("the same of new functions, where drafts help least", SERVERS, 3),
+    "agent": About("the same of agents' turns, which quote what tools said", SERVERS, 3),
+    "json": About("the same of answers that follow a JSON schema", SERVERS, 3),
     "ttft": About("time to the first token of a follow-up on warm history", SERVERS),
     "steer": About("time from new words in mid-answer to the first token that knows them", SERVERS),
     "share": About("prompt tokens computed by two live conversations that begin alike", SERVERS, 2),
@@ -55,14 +74,16 @@ PeerOption = Annotated[PeerName | None, typer.Option(help="Measure this server t
 PairsOption = Annotated[
     int | None,
     typer.Option(
-        min=1, help="How often each server is asked; churn: rounds.", show_default="5, share and churn 2, restart 1"
+        min=1,
+        help="How often each server is asked; churn: rounds.",
+        show_default="5, edits, fresh, agent and json 3, share and churn 2, restart 1",
     ),
 ]
 TokensOption = Annotated[
     list[int] | None,
     typer.Option(
         min=2,
-        help="Tokens to decode, of the prompt, or of history; ttft and context take several.",
+        help="Tokens to decode (at most), of the prompt, or of history; ttft and context take several.",
         show_default="the kind's",
     ),
 ]

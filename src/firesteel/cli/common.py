@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from firesteel.config import BackendName, EngineConfig
-from firesteel.errors import FiresteelError
+from firesteel.config import DRAFTERS, BackendName, DrafterName, EngineConfig
+from firesteel.errors import ConfigError, FiresteelError
 
 if TYPE_CHECKING:
     from firesteel.models.files import Progress
@@ -52,6 +52,17 @@ YarnOption = Annotated[
     float | None,
     typer.Option(help="Stretch the model's context by this factor, up to 8; see docs/how-to/long-context.md."),
 ]
+DraftersOption = Annotated[
+    str,
+    typer.Option(
+        help="Who may guess the next tokens, separated by commas; none is nobody. Guesses cost time only when "
+        "they pay, and change no text: see docs/how-to/drafting.md."
+    ),
+]
+DEFAULT_DRAFTERS = ",".join(DRAFTERS)
+DraftModelOption = Annotated[
+    str | None, typer.Option(help="A smaller model with the same vocabulary that guesses: a name or a path.")
+]
 SystemOption = Annotated[str | None, typer.Option(help="A system message that goes before the conversation.")]
 MaxTokensOption = Annotated[
     int | None, typer.Option(min=1, help="Tokens of one answer at most.", show_default="what fits")
@@ -86,6 +97,16 @@ def engine_config(
         yarn=yarn,
         **others,
     )
+
+
+def drafters_of(text: str) -> tuple[DrafterName, ...]:
+    """Return the drafters that an option names. Raises `ConfigError` for an unknown one."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if names == ["none"]:
+        return ()
+    if not names or not set(names) <= set(DRAFTERS):
+        raise ConfigError(f"--drafters {text!r}: name some of {', '.join(DRAFTERS)}, or none alone")
+    return tuple(name for name in DRAFTERS if name in names)
 
 
 @contextmanager

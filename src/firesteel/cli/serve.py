@@ -5,16 +5,20 @@ from typing import Annotated
 import typer
 
 from firesteel.cli.common import (
+    DEFAULT_DRAFTERS,
     DEFAULT_MODEL,
     BackendOption,
     ContextOption,
     DiskCacheOption,
+    DraftersOption,
+    DraftModelOption,
     KvTypeOption,
     ModelOption,
     QuantizeOption,
     ScriptOption,
     ThreadsOption,
     YarnOption,
+    drafters_of,
     engine_config,
     ensure_model,
 )
@@ -28,6 +32,7 @@ ChunkOption = Annotated[
 MaxLiveOption = Annotated[
     int | None, typer.Option(min=1, max=256, help="Requests computed together.", show_default="16")
 ]
+MaxDraftOption = Annotated[int, typer.Option(min=0, max=256, help="Guessed tokens that one step verifies at most.")]
 MaxQueueOption = Annotated[int, typer.Option(min=0, help="Requests that may wait beyond those.")]
 CacheOption = Annotated[int, typer.Option(min=0, help="Host memory for idle conversations' KV, in MB.")]
 MaxBodyOption = Annotated[int, typer.Option(min=1, help="Largest request body, in MB.")]
@@ -50,6 +55,9 @@ def serve(
     yarn: YarnOption = None,
     chunk: ChunkOption = None,
     max_live: MaxLiveOption = None,
+    drafters: DraftersOption = DEFAULT_DRAFTERS,
+    max_draft: MaxDraftOption = 48,
+    draft_model: DraftModelOption = None,
     max_queue: MaxQueueOption = 64,
     cache_mb: CacheOption = 512,
     disk_cache_mb: DiskCacheOption = 4096,
@@ -59,8 +67,9 @@ def serve(
 ) -> None:
     """Serve the model at http://HOST:PORT/v1 until Ctrl-C. Ready when GET /health answers 200."""
     own = {"chunk_tokens": chunk, "max_live": max_live}
+    draft = {"drafters": drafters_of(drafters), "max_draft": max_draft, "draft_model": draft_model}
     sizes = {"cache_bytes": cache_mb * 1_000_000, "disk_bytes": disk_cache_mb * 1_000_000}
-    engine = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own, **sizes)
+    engine = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own, **draft, **sizes)
     server = ServerConfig(
         host=host,
         port=port,

@@ -90,6 +90,7 @@ def serve(connection: socket.socket, config: EngineConfig) -> None:
         outbox.send(messages.Broken(error.message))
         return
     worker = EngineWorker(backend, config, on_crash=lambda: os._exit(CRASHED))
+    worker.prepare()
     worker.start()
     capabilities = backend.capabilities
     outbox.send(

@@ -1,4 +1,4 @@
-"""The engine's loop: schedule → verify → accept → watch → emit, one step for all live sequences."""
+"""The engine's loop: schedule → draft → verify → accept → watch → emit, one step for all live sequences."""
 
 from collections import deque
 from collections.abc import Callable
@@ -8,6 +8,10 @@ import msgspec
 from firesteel.backend.base import Aborted, Backend, Output
 from firesteel.clock import Clock, SystemClock
 from firesteel.config import EngineConfig
+from firesteel.engine.batch import BatchRunner
+from firesteel.engine.checks import may_rewind_to, why_not_add
+from firesteel.engine.constrain import Grammars
+from firesteel.engine.draft.drafting import Drafting
 from firesteel.engine.kv.open import open_warm
 from firesteel.engine.kv.warm import WarmKV
 from firesteel.engine.schedule import Plan, Scheduler
@@ -39,16 +43,15 @@ class Engine:
         self._wake = wake
         self.warm: WarmKV = open_warm(backend, config, self._deliver, self._now)
         self.scheduler = Scheduler(backend, config, self.warm)
+        self.drafting = Drafting(config, backend, self._now)
+        self.grammars = Grammars(backend.tokenizer)
         self._emit = emit
-        self._is_interrupted = is_interrupted
         self._sequences: dict[str, Sequence] = {}
         self._progress_at: dict[str, float] = {}
         self._arrivals = 0
         self._counters = Counters()
-        self._max_step_tokens = backend.capabilities.max_step_tokens
         self._max_tokens = min(backend.capabilities.num_cells, backend.info.context_length)
-        self.stepping: tuple[str, ...] = ()  # ids in the running batch; read by the thread that aborts
-        self.is_reading = False  # the running batch computes nothing but prompts
+        self.batch = BatchRunner(backend, is_interrupted)
 
     def _deliver(self, callback: Callable[[], None]) -> None:
         """Run `callback` before the next step; called from any thread."""
@@ -57,24 +60,29 @@ class Engine:
 
     def add(self, work: Work) -> None:
         """Take a sequence. One that can never fit, or that is known already, fails at once."""
-        num_needed = len(work.tokens) + work.max_tokens
-        if self._is_known(work.id):
-            return self._emit(Failure(work.id, "invalid_value", f"id {work.id!r} is already running"))
-        if not work.tokens or work.max_tokens < 0:
-            return self._emit(
-                Failure(work.id, "invalid_value", "the prompt must not be empty, nor max_tokens negative")
-            )
-        if num_needed > self.backend.capabilities.num_cells:
-            return self._emit(Failure(work.id, "context_length_exceeded", f"{num_needed} tokens do not fit"))
-        sequence = self._sequence(work, self._now())
-        return self.scheduler.waiting.append(sequence)
+        num_cells = self.backend.capabilities.num_cells
+        problem = why_not_add(work, num_cells=num_cells, is_known=self._is_known(work.id))
+        if problem is not None:
+            return self._emit(problem)
+        sequence = self._begun(work, self._now())
+        if sequence is None:
+            return None
+        self._emit_delta(sequence.jump())
+        return self._finish(sequence) if sequence.reason is not None else self.scheduler.waiting.append(sequence)
 
     def _is_known(self, id: str) -> bool:
         return id in self._sequences or self._steered(id) is not None
 
-    def _sequence(self, work: Work, now: float) -> Sequence:
+    def _begun(self, work: Work, now: float) -> Sequence | None:
+        """Return a new sequence; None when its grammar does not compile, which has then been told."""
         self._arrivals += 1
-        sequence = Sequence(work, self._arrivals, self.backend.tokenizer, now)
+        try:
+            constraint = self.grammars.constraint(work.constraint) if work.constraint is not None else None
+        except EngineFailure as error:
+            self._emit(Failure(work.id, error.code or "invalid_value", error.message))
+            return None
+        drafts = self.drafting.drafts(work)
+        sequence = Sequence(work, self._arrivals, self.backend.tokenizer, now, constraint=constraint, drafts=drafts)
         self._sequences[work.id] = sequence
         return sequence
 
@@ -117,18 +125,17 @@ class Engine:
         sequence = self._sequences.get(id)
         if sequence is None:
             return None
-        if not self._is_sayable(hint) or not all(0 <= token < self.backend.tokenizer.vocabulary_size for token in ban):
+        if not may_rewind_to(ban, hint, self.backend.tokenizer):
             return self._fail(sequence, EngineFailure("`ban` or `hint` holds a token that this model cannot say"))
         rewound = sequence.rewind(to_token, ban)
         self.scheduler.residence.rewind(sequence)
         if rewound is not None:
             self._emit(rewound)
-        self._emit_delta(sequence.insert(hint))
+        try:
+            self._emit_delta(sequence.insert(hint))
+        except EngineFailure as error:  # the grammar does not allow it
+            return self._fail(sequence, error)
         return self._finish(sequence) if sequence.reason is not None else None
-
-    def _is_sayable(self, tokens: tuple[int, ...]) -> bool:
-        tokenizer = self.backend.tokenizer
-        return all(0 <= token < tokenizer.vocabulary_size and token not in tokenizer.end_tokens for token in tokens)
 
     def step(self) -> bool:
         """Run one step; return False when there was nothing to do."""
@@ -138,48 +145,44 @@ class Engine:
         plan = self.scheduler.plan()
         if not plan:
             return False
+        has_prompt = self._draft(plan)
+        num_rows = sum(rows + sequence.num_drafted for sequence, rows in plan)
+        num_tokens, has_draft = self.scheduler.num_tokens, any(sequence.draft for sequence, _ in plan)
         computing = self._now()
         outputs = self._compute(plan)
         now = self._now()
         if outputs is not None:
-            num_rows = sum(rows for _, rows in plan)
             self._counters.num_rows += num_rows
-            self.scheduler.cost.observe(num_rows, now - computing)
+            self.scheduler.cost.observe(num_rows, now - computing, num_tokens)
+            if not has_prompt:
+                self.drafting.observe(num_rows, now - computing, num_tokens, has_draft=has_draft)
             for (sequence, rows), output in zip(plan, outputs, strict=True):
                 self._advance(sequence, rows, output, started, now)
         self._counters.num_steps += 1
         self._counters.step_seconds += self._now() - started
         return True
 
+    def _draft(self, plan: Plan) -> bool:
+        """Let the streams guess, unless the step computes prompts, too; return whether it does."""
+        for sequence, _ in plan:
+            sequence.draft = None
+        if not all(sequence.is_stream for sequence, _ in plan):
+            return True
+        if self.drafting.is_on:
+            num_rows, num_free = sum(rows for _, rows in plan), self.scheduler.num_free_beside(plan)
+            self.drafting.draft([one for one, _ in plan], num_rows, num_free, self.scheduler.num_tokens)
+        return False
+
     def _compute(self, plan: Plan) -> list[Output] | None:
         """Run the batch; None when it was aborted, or failed and took its sequences with it."""
         try:
-            self.backend.submit([sequence.rows(rows, self._max_step_tokens) for sequence, rows in plan])
-            self._begin_step(plan)
-            return self.backend.wait()
+            return self.batch.run(plan)
         except Aborted:
             return None
         except EngineFailure as error:
             for sequence, _ in plan:
                 self._fail(sequence, error)
             return None
-        finally:
-            self.stepping = ()
-
-    def _begin_step(self, plan: Plan) -> None:
-        """Publish what runs. An interruption posted before this is seen here, one after it sees `stepping`."""
-        self.is_reading = all(sequence.num_output == 0 for sequence, _ in plan)
-        self.stepping = tuple([sequence.id for sequence, _ in plan])
-        if any(self._is_interrupted(id) and self.may_abort_for(id) for id in self.stepping):
-            self.backend.abort()
-
-    def may_abort_for(self, id: str) -> bool:
-        """Return whether the running step may be lost when `id` ends; called from any thread.
-
-        Other prompts lose a chunk at most. A stream loses nothing: a step that carries one is short.
-        """
-        stepping = self.stepping
-        return id in stepping and (len(stepping) == 1 or self.is_reading)
 
     def _advance(self, sequence: Sequence, rows: int, output: Output, started: float, now: float) -> None:
         """Verify, accept and emit what one step yielded for one sequence."""
@@ -211,17 +214,19 @@ class Engine:
 
     def _accept(self, sequence: Sequence, tokens: list[int], now: float) -> None:
         """Take the tokens of a step; all of them but the last are in the backend's KV already."""
-        num_before, num_ahead = sequence.num_output, len(tokens) - 1
+        num_before, num_ahead, num_drafted = sequence.num_output, len(tokens) - 1, sequence.num_drafted
+        self.drafting.learn(sequence, tokens)
         delta = sequence.accept(tokens)
-        self._counters.num_output_tokens += sequence.num_output - num_before
         if sequence.first_token_at is None:
             sequence.first_token_at = now
         sequence.last_token_at = now
-        if num_ahead:
+        if num_ahead or num_drafted:
             sequence.num_computed = min(sequence.num_computed + num_ahead, len(sequence.tokens))
-            if sequence.reason is not None:
+            if sequence.reason is not None or num_drafted > num_ahead:
                 self.backend.trim(sequence.slot, sequence.num_computed)
         self._emit_delta(delta)
+        self._emit_delta(sequence.jump())
+        self._counters.num_output_tokens += sequence.num_output - num_before
 
     def _emit_delta(self, delta: Delta | None) -> None:
         if delta is not None:
@@ -250,6 +255,7 @@ class Engine:
     def _emit_finish(self, sequence: Sequence) -> None:
         assert sequence.reason is not None
         output = sequence.tokens[sequence.num_prompt :]
+        self.drafting.keep(sequence.work.scope, output)
         self._emit(Finish(sequence.id, sequence.reason, sequence.usage(), output))
 
     def _succeed(self, sequence: Sequence, steer: Steer) -> None:
@@ -263,9 +269,10 @@ class Engine:
         work = msgspec.structs.replace(
             steer.work, tokens=tokens, max_tokens=min(steer.work.max_tokens, room), scope=sequence.work.scope
         )
-        successor = self._sequence(work, steer.asked_at)
-        self.scheduler.hand_over(sequence, successor)
-        return self._forget(sequence, keep=False)
+        successor = self._begun(work, steer.asked_at)
+        if successor is not None:
+            self.scheduler.hand_over(sequence, successor)
+        return self._forget(sequence, keep=successor is None)
 
     def _fail(self, sequence: Sequence, error: EngineFailure) -> None:
         self._forget(sequence, keep=False)
@@ -281,11 +288,12 @@ class Engine:
 
     def statistics(self) -> Statistics:
         """Return a snapshot of the counters."""
-        return self._counters.snapshot(self.scheduler, self.warm, self.backend.native_seconds)
+        return self._counters.snapshot(self.scheduler, self.warm, self.drafting, self.backend.native_seconds)
 
     def close(self) -> None:
         """Cancel everything and free the backend; what is warm stays on disk."""
         for id in list(self._sequences):
             self.cancel(id)
+        self.drafting.close()
         self.warm.close()
         self.backend.close()

@@ -1,17 +1,19 @@
 """Choosing the next token from logits, cheap at a vocabulary of 152k.
 
-Order: bias and penalties, temperature, min-p, top-k, top-p, draw. Tokens so unlikely that all of them
+Order: bias and penalties, bans, constraint, temperature, min-p, top-k, top-p, draw. Tokens so unlikely that all of them
 together weigh less than 1e-7 are cut by one comparison first; only what top-p may keep is ever sorted.
 """
 
 import math
 import os
 from collections import Counter
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from firesteel.backend.base import Logits, Want
+from firesteel.engine.draft.base import Distribution
 from firesteel.errors import EngineFailure
 from firesteel.types import Sampling, TokenLogprob
 
@@ -22,6 +24,19 @@ Weights = npt.NDArray[np.float32]
 CUT = 32.0
 HEAD = math.exp(-8.0)  # the nucleus hardly ever reaches below this weight; sorting stops here if it can
 _MASK = (1 << 64) - 1
+_JUDGE = 0x6A09E667F3BCC909  # makes the numbers that judge drafts independent of those that draw
+
+
+class Filter(Protocol):
+    """What a grammar allows next (`engine.constrain.Constraint`)."""
+
+    def allows(self, token: int) -> bool:
+        """Return whether `token` may come next."""
+        ...
+
+    def apply(self, logits: Logits) -> None:
+        """Set the logits of what may not come next to minus infinity."""
+        ...
 
 
 def uniform(seed: int, position: int) -> float:
@@ -47,21 +62,57 @@ class Sampler:
         plain = sampling.temperature == 0 and not self._adjusts and sampling.num_logprobs is None
         self.want = Want.BEST if plain else Want.LOGITS
 
-    def choose(self, logits: Logits, position: int, ban: frozenset[int] = frozenset()) -> int:
-        """Return the token for `position`, not one of `ban`, given `logits` [vocabulary_size].
+    def choose(
+        self, logits: Logits, position: int, ban: frozenset[int] = frozenset(), constraint: Filter | None = None
+    ) -> int:
+        """Return the token for `position`, not one of `ban` and allowed by `constraint`, given `logits`.
 
-        Remembers it for penalties. Raises EngineFailure when the logits are not numbers.
+        `logits` [vocabulary_size] may be written into. Remembers the token for penalties. Raises EngineFailure
+        when the logits are not numbers.
         """
+        adjusted = self._allowed(logits, ban, constraint)
+        if self.sampling.temperature == 0:
+            token = best(adjusted, constraint)
+        else:
+            token = draw(adjusted, self.sampling, uniform(self.seed, position))
+        return self._remember(token)
+
+    def judge(
+        self,
+        logits: Logits,
+        position: int,
+        drafted: tuple[int, Distribution],
+        ban: frozenset[int] = frozenset(),
+        constraint: Filter | None = None,
+    ) -> int:
+        """Return the token for `position`, given a token and the distribution that it was drawn from.
+
+        Rejection sampling (Leviathan et al. 2023): the result is distributed as `choose` has it, and equals the
+        drafted token as often as can be. With a seed that a client gave it is `choose`, so that the same seed
+        says the same with and without drafts.
+        """
+        token, proposed = drafted
+        if self.sampling.seed is not None or self.sampling.temperature == 0 or not proposed:
+            return self.choose(logits, position, ban, constraint)
+        tokens, weights = filtered(self._allowed(logits, ban, constraint), self.sampling)
+        chances = dict(zip(tokens.tolist(), (weights / weights.sum(dtype=np.float64)).tolist(), strict=True))
+        if uniform(self.seed ^ _JUDGE, position) * proposed[token] < chances.get(token, 0.0):
+            return self._remember(token)
+        left = np.array([max(0.0, chance - proposed.get(one, 0.0)) for one, chance in chances.items()])
+        return self._remember(at_quantile(tokens, left if left.any() else weights, uniform(self.seed, position)))
+
+    def _allowed(self, logits: Logits, ban: frozenset[int], constraint: Filter | None) -> Logits:
         if not math.isfinite(logits.max()):
             raise EngineFailure("the model computed invalid numbers; its file may be damaged")
         adjusted = self._adjusted(logits) if self._adjusts else logits
         if ban:
             adjusted = adjusted.copy()
             adjusted[list(ban)] = -np.inf
-        if self.sampling.temperature == 0:
-            token = int(adjusted.argmax())
-        else:
-            token = draw(adjusted, self.sampling, uniform(self.seed, position))
+        if constraint is not None and self.sampling.temperature > 0:
+            constraint.apply(adjusted)
+        return adjusted
+
+    def _remember(self, token: int) -> int:
         if self._penalises:
             self._counts[token] = self._counts.get(token, 0) + 1
         return token
@@ -79,11 +130,28 @@ class Sampler:
         return adjusted
 
 
+def best(logits: Logits, constraint: Filter | None) -> int:
+    """Return the likeliest token that `constraint` allows: mostly the likeliest of all, which costs no mask."""
+    token = int(logits.argmax())
+    if constraint is None or (constraint.allows(token) and math.isfinite(logits[token])):
+        return token
+    constraint.apply(logits)
+    return int(logits.argmax())
+
+
 def draw(logits: Logits, sampling: Sampling, random: float) -> int:
     """Return the token at quantile `random` of the distribution that the filters leave."""
+    return at_quantile(*filtered(logits, sampling), random)
+
+
+def filtered(logits: Logits, sampling: Sampling) -> tuple[Tokens, Weights]:
+    """Return the tokens that all filters leave, and their weights."""
     tokens, weights = survivors(logits, sampling)
-    if sampling.top_p < 1.0:
-        tokens, weights = nucleus(tokens, weights, sampling.top_p)
+    return nucleus(tokens, weights, sampling.top_p) if sampling.top_p < 1.0 else (tokens, weights)
+
+
+def at_quantile(tokens: Tokens, weights: npt.NDArray[Any], random: float) -> int:
+    """Return the token at quantile `random` by `weights`, which need not sum to one."""
     cumulative = weights.cumsum(dtype=np.float64)
     index = int(cumulative.searchsorted(random * cumulative[-1], side="right"))
     return int(tokens[min(index, len(tokens) - 1)])

@@ -29,6 +29,11 @@ class Scheduler:
         self.cost = StepCost()
         self.num_preemptions = 0
 
+    @property
+    def num_tokens(self) -> int:
+        """Tokens of history in the context."""
+        return self.residence.cells.num_leased
+
     def plan(self) -> Plan:
         """Admit what fits, make room for the next tokens, and return the rows of the next step."""
         if self.waiting and self.residence.has_slot:
@@ -39,6 +44,10 @@ class Scheduler:
             plan = self._rows()
         return plan
 
+    def num_free_beside(self, plan: Plan) -> int:
+        """Return the cells that a step may fill beside its own rows."""
+        return self.residence.cells.num_free - self._num_cells_needed(plan)
+
     def _num_cells_needed(self, plan: Plan) -> int:
         """Return the cells that a step may fill: its rows, and what a multi-token step adds beyond them."""
         num_cells = sum(rows for _, rows in plan)
@@ -47,19 +56,20 @@ class Scheduler:
         return num_cells
 
     def _rows(self) -> Plan:
-        """Give every stream its one row, then the rest of the budget to prompts."""
-        plan = [(sequence, 1) for sequence in self.running if sequence.num_uncomputed == 1]
+        """Give every stream its rows, mostly one, then the rest of the budget to prompts."""
+        plan = [(sequence, sequence.num_uncomputed) for sequence in self.running if sequence.is_stream]
         if len(plan) == len(self.running):
             return plan
-        prompts = [sequence for sequence in self.running if sequence.num_uncomputed > 1]
-        return plan + _shares(prompts, self._prompt_budget(len(plan)))
+        prompts = [sequence for sequence in self.running if not sequence.is_stream]
+        return plan + _shares(prompts, self._prompt_budget(sum(rows for _, rows in plan)))
 
-    def _prompt_budget(self, num_streams: int) -> int:
-        limit = min(self._capabilities.chunk_rows, self._capabilities.max_rows - num_streams)
-        if num_streams == 0:
+    def _prompt_budget(self, num_stream_rows: int) -> int:
+        limit = min(self._capabilities.chunk_rows, self._capabilities.max_rows - num_stream_rows)
+        if num_stream_rows == 0:
             return limit
-        rows = self.cost.rows_within(self._max_gap_seconds, default=FIRST_MIXED_ROWS + num_streams)
-        return max(1, min(limit, rows - num_streams))
+        default = FIRST_MIXED_ROWS + num_stream_rows
+        rows = self.cost.rows_within(self._max_gap_seconds, default=default, num_tokens=self.num_tokens)
+        return max(1, min(limit, rows - num_stream_rows))
 
     def _admit(self) -> None:
         """Start waiting sequences in order of arrival; one that awaits a prefix is passed over."""

@@ -4,13 +4,17 @@ from collections.abc import Callable
 from typing import Any
 
 from firesteel.backend.base import Output, Rows, Want
+from firesteel.engine.constrain import Constraint
+from firesteel.engine.draft.base import Draft
+from firesteel.engine.draft.drafts import Drafts
 from firesteel.engine.kv.prefix import token_array
-from firesteel.engine.sample import Sampler, logprob_of
 from firesteel.engine.steer import Steer
+from firesteel.engine.verify import Verifier
 from firesteel.engine.watch import Watchers
 from firesteel.types import Delta, FinishReason, Rewind, State, Tokenizer, TokenLogprob, Usage, Work
 
-NO_BAN: frozenset[int] = frozenset()
+MAX_STREAM_ROWS = 32  # uncomputed tokens with which an answer still counts as a stream: grammars may force some
+NO_DRAFTS = Drafts([])
 
 
 class Sequence:
@@ -19,7 +23,16 @@ class Sequence:
     `tokens[:num_computed]` have KV in `slot`; the rest is known but not computed. Owned by the engine.
     """
 
-    def __init__(self, work: Work, arrival: int, tokenizer: Tokenizer, now: float) -> None:
+    def __init__(
+        self,
+        work: Work,
+        arrival: int,
+        tokenizer: Tokenizer,
+        now: float,
+        *,
+        constraint: Constraint | None = None,
+        drafts: Drafts = NO_DRAFTS,
+    ) -> None:
         self.id = work.id
         self.work = work
         self.arrival = arrival
@@ -39,20 +52,17 @@ class Sequence:
         self.num_parked = 0  # positions in it
         self.successor: Steer | None = None
         self.reason: FinishReason | None = None
-        self.sampler = Sampler(work.sampling)
-        self._base_want = Want.NONE if work.max_tokens == 0 else self.sampler.want
-        self.want = self._base_want
-        self._bans: dict[int, frozenset[int]] = {}  # length of `tokens` → what must not come next
+        self.verifier = Verifier(work.sampling, tokenizer.end_tokens, constraint)
+        self.drafts = drafts
+        self.draft: Draft | None = None  # what the next step verifies
+        self.draft_seconds = 0.0  # that choosing it took
         self._end_tokens = tokenizer.end_tokens
         self._watchers = Watchers(tokenizer, work.stop)
-        self._num_rewound = 0
-        self._num_reported = 0  # output tokens reported in deltas so far
+        self._num_rewound = self._num_forced = self._num_steps = self._num_reported = 0  # reported: in deltas so far
         self._logprobs: list[tuple[int, TokenLogprob]] = []  # (end of its text, logprob), not yet released
-        self._fresh_logprob: TokenLogprob | None = None
-        self.added_at = now
+        self.added_at = self.last_token_at = now
         self.started_at: float | None = None
         self.first_token_at: float | None = None
-        self.last_token_at = now
 
     @property
     def num_output(self) -> int:
@@ -69,27 +79,43 @@ class Sequence:
         """Known tokens that have no KV yet: 1 while a sequence streams, many while it reads its prompt."""
         return len(self.tokens) - self.num_computed
 
+    @property
+    def num_drafted(self) -> int:
+        """Tokens of the draft that the next step verifies."""
+        return len(self.draft.tokens) if self.draft is not None else 0
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it has begun to answer, and a step computes all that it knows."""
+        num_uncomputed = len(self.tokens) - self.num_computed
+        return num_uncomputed == 1 or (num_uncomputed <= MAX_STREAM_ROWS and len(self.tokens) > self.num_prompt)
+
+    @property
+    def want(self) -> Want:
+        """What is to be computed for the next token."""
+        return Want.NONE if self.work.max_tokens == 0 else self.verifier.want(len(self.tokens))
+
     def rows(self, num_rows: int, max_step_tokens: int) -> Rows:
         """Return the next `num_rows` rows; the last one wants an output if it is the last known token."""
         start, end = self.num_computed, self.num_computed + num_rows
+        tokens = self.tokens[start:end]
         if end < len(self.tokens):
-            return Rows(self.slot, start, self.tokens[start:end], Want.NONE)
-        return Rows(self.slot, start, self.tokens[start:end], self.want, self.step_limit(max_step_tokens))
+            return Rows(self.slot, start, tokens, Want.NONE)
+        if self.draft is not None:
+            guesses = self.draft.tokens
+            return Rows(self.slot, start, tokens + guesses, self.want, num_draft=len(guesses))
+        return Rows(self.slot, start, tokens, self.want, self.step_limit(max_step_tokens))
 
     def step_limit(self, max_step_tokens: int) -> int:
         """Return how many tokens one step may yield at most."""
         return max(1, min(max_step_tokens, self.num_remaining)) if max_step_tokens > 1 else 1
 
     def verify(self, output: Output) -> list[int]:
-        """Return the tokens that a step yields: the backend's own, or one drawn from its logits."""
-        logits = output.logits
-        if logits is None:
-            return output.tokens
-        token = self.sampler.choose(logits, len(self.tokens), self._bans.get(len(self.tokens), NO_BAN))
-        num_top = self.work.sampling.num_logprobs
-        if num_top is not None and token not in self._end_tokens:
-            self._fresh_logprob = logprob_of(token, logits, num_top)
-        return [token]
+        """Return the tokens that a step yields."""
+        if self.work.max_tokens == 0:
+            return []
+        self._num_steps += 1
+        return self.verifier.verify(output, len(self.tokens), self.draft)
 
     def accept(self, tokens: list[int]) -> Delta | None:
         """Append `tokens` up to an end token, a stop string or the limit; return the text they release.
@@ -107,15 +133,23 @@ class Sequence:
         return self._release(self._feed(tokens))
 
     def _feed(self, tokens: list[int]) -> str:
+        if self.work.sampling.num_logprobs is not None:
+            return "".join([self._feed_one(token) for token in tokens])
         num_fed, text = self._watchers.feed(tokens)
         self.tokens += tokens if num_fed == len(tokens) else tokens[:num_fed]
-        if self._fresh_logprob is not None:
-            self._logprobs.append((self._watchers.num_text, self._fresh_logprob))
-            self._fresh_logprob = None
         if self._watchers.stopped:
             self.reason = "stop"
-        if self._bans:
-            self.want = Want.LOGITS if len(self.tokens) in self._bans else self._base_want
+        return text
+
+    def _feed_one(self, token: int) -> str:
+        """Feed a token alone, to know where its text ends; one that was not chosen has no log-probability."""
+        num_fed, text = self._watchers.feed([token])
+        self.tokens += [token][:num_fed]
+        logprobs = self.verifier.logprobs
+        if logprobs and logprobs[0].token == token:
+            self._logprobs.append((self._watchers.num_text, logprobs.pop(0)))
+        if self._watchers.stopped:
+            self.reason = "stop"
         return text
 
     def _release(self, text: str) -> Delta | None:
@@ -151,28 +185,45 @@ class Sequence:
         del self.tokens[self.num_prompt + to_token :]
         output = self.tokens[self.num_prompt :]
         self._watchers.rewind(output)
-        self.sampler.rewind(output)
+        self.verifier.rewind(output, num_dropped)
+        self.verifier.forbid(len(self.tokens), ban)
+        self.drafts.rewind(output)
         self.num_computed = min(self.num_computed, len(self.tokens) - 1)
-        self._forbid(ban)
         if self._watchers.num_released == num_released:
             return None  # what was held back has not left: nobody needs to know
         self._num_reported = min(self._num_reported, to_token)
         return Rewind(self.id, self._watchers.num_released, to_token)
 
-    def _forbid(self, ban: tuple[int, ...]) -> None:
-        """Ban tokens at this place, beside those that an earlier rewind banned here."""
-        self._bans = {length: tokens for length, tokens in self._bans.items() if length <= len(self.tokens)}
-        if ban:
-            self._bans[len(self.tokens)] = self._bans.get(len(self.tokens), NO_BAN) | frozenset(ban)
-        self.want = Want.LOGITS if len(self.tokens) in self._bans else self._base_want
-
     def insert(self, hint: tuple[int, ...]) -> Delta | None:
         """Append tokens as if they had been chosen; one token of the limit stays for what follows."""
-        if not hint:
+        text = self._insert(list(hint))
+        return self._release(text) if text else None
+
+    def _insert(self, tokens: list[int]) -> str:
+        del tokens[max(0, self.num_remaining - 1) :]
+        if not tokens:
+            return ""
+        text = self._feed(tokens)
+        self.verifier.insert(tokens, self.tokens[self.num_prompt :])  # they count for penalties
+        self.drafts.accept(tokens)
+        return text
+
+    def jump(self) -> Delta | None:
+        """Append what the grammar leaves no choice about: it costs a row each, but no step.
+
+        Ends the sequence where only an end token may follow. Tokens whose log-probabilities are asked for are chosen.
+        """
+        constraint = self.verifier.constraint
+        if constraint is None or self.reason is not None or self.work.max_tokens == 0:
             return None
-        text = self._feed(list(hint[: max(0, self.num_remaining - 1)]))
-        self.sampler.rewind(self.tokens[self.num_prompt :])  # the hint counts for penalties
-        return self._release(text)
+        if self.work.sampling.num_logprobs is not None or self.successor is not None:
+            return None
+        num_before = len(self.tokens)
+        text = self._insert(constraint.forced())
+        self._num_forced += len(self.tokens) - num_before
+        if constraint.is_complete:
+            self.reason = "stop"
+        return self._release(text) if text or self.reason is not None else None
 
     @property
     def may_end_while_preempted(self) -> bool:
@@ -196,6 +247,9 @@ class Sequence:
             num_cached_tokens=self.num_cached,
             num_output_tokens=self.num_output,
             num_rewound_tokens=self._num_rewound,
+            num_forced_tokens=self._num_forced,
+            num_steps=self._num_steps,
+            drafts=self.drafts.usage(),
             queue_seconds=started - self.added_at,
             prefill_seconds=first - started,
             decode_seconds=self.last_token_at - first,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 if TYPE_CHECKING:
+    from firesteel.engine.draft.drafting import Drafting
     from firesteel.engine.kv.warm import WarmKV
     from firesteel.engine.schedule import Scheduler
 
@@ -25,8 +26,12 @@ class Statistics(msgspec.Struct, frozen=True, kw_only=True):
     num_host_tokens: int
     host_bytes: int
     num_disk_tokens: int  # read back from the disk
+    num_drafted_tokens: int
+    num_accepted_tokens: int  # of those
+    draft_seconds: float  # spent on guessing, a part of `step_seconds`
     step_seconds: float
     native_seconds: float  # the part of `step_seconds` inside the backend's own code
+    verify_costs: list[tuple[int, float]] = []  # (rows, seconds) of a step that carries streams only, as learned
 
 
 class Counters(msgspec.Struct):
@@ -39,7 +44,9 @@ class Counters(msgspec.Struct):
     num_output_tokens: int = 0
     step_seconds: float = 0.0
 
-    def snapshot(self, scheduler: "Scheduler", warm: "WarmKV", native_seconds: float) -> Statistics:
+    def snapshot(
+        self, scheduler: "Scheduler", warm: "WarmKV", drafting: "Drafting", native_seconds: float
+    ) -> Statistics:
         """Return these counters beside what is live and warm now."""
         cells = scheduler.residence.cells
         return Statistics(
@@ -51,6 +58,10 @@ class Counters(msgspec.Struct):
             num_host_tokens=warm.num_tokens,
             host_bytes=warm.num_bytes,
             num_disk_tokens=warm.num_tokens_from_disk,
+            num_drafted_tokens=drafting.num_drafted,
+            num_accepted_tokens=drafting.num_accepted,
+            draft_seconds=drafting.seconds,
+            verify_costs=drafting.cost.table(scheduler.num_tokens),
             native_seconds=native_seconds,
             **msgspec.structs.asdict(self),
         )

@@ -37,6 +37,10 @@ class EngineWorker:
         """Start the thread."""
         self._thread.start()
 
+    def prepare(self) -> None:
+        """Do what takes long once and would stall streams later; before `start`."""
+        self._engine.grammars.prepare()
+
     def add(self, work: Work, deliver: Deliver) -> None:
         """Queue a sequence; its events, ending with `Finish` or `Failure`, go to `deliver`."""
         self._post(lambda: self._add(work, deliver))
@@ -45,14 +49,14 @@ class EngineWorker:
         """End a sequence within one step; a step that computes nothing else is interrupted."""
         self._cancelling.add(id)
         self._post(lambda: self._cancel(id))
-        if self._engine.may_abort_for(id):
+        if self._engine.batch.may_abort_for(id):
             self.backend.abort()
 
     def steer(self, id: str, work: Work, deliver: Deliver) -> None:
         """Go on from what `id` has said so far, see `EngineClient.steer`; a prompt's step is interrupted."""
         self._steering.add(id)
         self._post(lambda: self._steer(id, work, deliver))
-        if self._engine.is_reading and self._engine.may_abort_for(id):
+        if self._engine.batch.is_reading and self._engine.batch.may_abort_for(id):
             self.backend.abort()
 
     def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
@@ -127,7 +131,7 @@ class EngineWorker:
             self._engine.steer(id, work)
 
     def _is_interrupted(self, id: str) -> bool:
-        return id in self._cancelling or (id in self._steering and self._engine.is_reading)
+        return id in self._cancelling or (id in self._steering and self._engine.batch.is_reading)
 
     def _dispatch(self, event: Event) -> None:
         deliver = self._delivers.get(event.id)

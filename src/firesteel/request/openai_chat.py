@@ -7,6 +7,7 @@ import msgspec
 from firesteel.errors import RequestError
 from firesteel.request.affinity import BILLING_NOTE, NO_HEADERS, session_of, without_billing
 from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of
+from firesteel.request.constraint import constraint_of
 from firesteel.types import ChatPrompt, Message, Request, Sampling
 from firesteel.wire import tool_calls
 from firesteel.wire.decode import decode
@@ -18,6 +19,7 @@ from firesteel.wire.openai_chat import (
     NamedToolChoice,
     Tool,
 )
+from firesteel.wire.response_format import Prediction
 
 _LEFT_OUT = {"image_url": "An image", "input_audio": "An audio clip", "file": "A file"}
 
@@ -48,6 +50,8 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
         stream=bool(chat.stream),
         include_usage=includes_usage(chat),
         session=session_of(chat.prompt_cache_key, headers),
+        prediction=_prediction(chat.prediction),
+        constraint=_constraint(chat, prompt),
         noted=noted_of(chat) + (BILLING_NOTE,) * is_billed,
     )
 
@@ -150,6 +154,22 @@ def _max_tokens(chat: ChatBody) -> int | None:
         message = "`max_tokens` and `max_completion_tokens` differ; send `max_completion_tokens` only"
         raise RequestError(message, param="max_tokens")
     return second if first is None else first
+
+
+def _prediction(prediction: Prediction | None) -> str:
+    if prediction is None:
+        return ""
+    content = prediction.content
+    return content if isinstance(content, str) else "".join([part.text for part in content])
+
+
+def _constraint(chat: ChatBody, prompt: ChatPrompt) -> str | None:
+    """Return the grammar of the answer. A call would not follow it, so tools must not be on offer."""
+    constraint = constraint_of(chat.response_format)
+    if constraint is not None and prompt.tools and prompt.tool_choice != "none":
+        message = '`response_format` cannot go with `tools` yet; send `tool_choice: "none"` or remove one of the two'
+        raise RequestError(message, param="response_format")
+    return constraint
 
 
 def _stop_of_single_call(chat: ChatBody, prompt: ChatPrompt) -> tuple[str, ...]:

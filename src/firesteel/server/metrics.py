@@ -1,5 +1,6 @@
 """Prometheus metrics. Every name is documented in docs/reference/metrics.md; a test checks that."""
 
+import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from firesteel.clock import time_per_output_token
@@ -34,6 +35,7 @@ class Metrics:
         )
         self._restarts = Gauge("firesteel_engine_restarts", "Times the engine process was restarted", registry=registry)
         self._engine = Gauge("firesteel_engine", "Engine counters and states", ["what"], registry=registry)
+        self._verify = Gauge("firesteel_verify_seconds", "Learned cost of a step", ["rows"], registry=registry)
 
     def answered(self, endpoint: str, status: int) -> None:
         """Count a response."""
@@ -57,6 +59,9 @@ class Metrics:
         self._refused.set(num_refused)
         self._restarts.set(num_restarts)
         if statistics is not None:
-            for name in statistics.__struct_fields__:
-                self._engine.labels(name).set(getattr(statistics, name))
+            for name, value in msgspec.structs.asdict(statistics).items():
+                if name != "verify_costs":
+                    self._engine.labels(name).set(value)
+            for rows, seconds in statistics.verify_costs:
+                self._verify.labels(str(rows)).set(seconds)
         return generate_latest(self._registry)

@@ -2,8 +2,18 @@
 
 from msgspec import UNSET
 
-from firesteel.types import Finish, Request
-from firesteel.wire.openai_common import Firesteel, PromptTokensDetails, Timings, WireUsage
+from firesteel.types import DraftUsage, Finish, Request, Usage
+from firesteel.wire.openai_common import (
+    CompletionTokensDetails,
+    DraftCount,
+    Firesteel,
+    PromptTokensDetails,
+    Speculation,
+    Timings,
+    WireUsage,
+)
+
+PREDICTION = "prediction"  # the source of drafts that a client's `prediction` is
 
 FINISH_REASONS = {"stop": "stop", "length": "length", "cancelled": "length", "steered": "stop"}
 """OpenAI's words for ours.
@@ -43,17 +53,18 @@ class Tally:
             # The first choice of a prompt computes it and the others share that, so the least is the truth.
             cached[prompt] = min(cached.get(prompt, usage.num_cached_tokens), usage.num_cached_tokens)
         num_prompt = sum(prompts.values())
-        num_output = sum(finish.usage.num_output_tokens for finish in self._finished.values())
+        num_output = sum(usage.num_output_tokens for usage in self._usages())
         return WireUsage(
             prompt_tokens=num_prompt,
             completion_tokens=num_output,
             total_tokens=num_prompt + num_output,
             prompt_tokens_details=PromptTokensDetails(cached_tokens=sum(cached.values())),
+            completion_tokens_details=_details(self._usages()),
         )
 
     def firesteel(self) -> Firesteel:
         """Return our own part of the response."""
-        usages = [finish.usage for finish in self._finished.values()]
+        usages = self._usages()
         reasons = {finish.reason for finish in self._finished.values()}
         return Firesteel(
             noted=self._noted,
@@ -62,6 +73,40 @@ class Tally:
                 prefill_seconds=max(usage.prefill_seconds for usage in usages),
                 decode_seconds=max(usage.decode_seconds for usage in usages),
             ),
+            speculation=_speculation(usages) if any(usage.num_steps for usage in usages) else UNSET,
             cancelled="cancelled" in reasons or UNSET,
             steered="steered" in reasons or UNSET,
         )
+
+    def _usages(self) -> list[Usage]:
+        return [finish.usage for finish in self._finished.values()]
+
+
+def _details(usages: list[Usage]) -> CompletionTokensDetails:
+    drafts = [draft for usage in usages for draft in usage.drafts if draft.source == PREDICTION]
+    num_accepted = sum(draft.num_accepted for draft in drafts)
+    return CompletionTokensDetails(
+        accepted_prediction_tokens=num_accepted,
+        rejected_prediction_tokens=sum(draft.num_drafted for draft in drafts) - num_accepted,
+    )
+
+
+def _speculation(usages: list[Usage]) -> Speculation:
+    by_source: dict[str, list[DraftUsage]] = {}
+    for usage in usages:
+        for draft in usage.drafts:
+            by_source.setdefault(draft.source, []).append(draft)
+    return Speculation(
+        steps=sum(usage.num_steps for usage in usages),
+        forced_tokens=sum(usage.num_forced_tokens for usage in usages),
+        drafts=[_draft_count(source, drafts) for source, drafts in by_source.items()],
+    )
+
+
+def _draft_count(source: str, drafts: list[DraftUsage]) -> DraftCount:
+    return DraftCount(
+        source=source,
+        steps=sum(draft.num_steps for draft in drafts),
+        drafted_tokens=sum(draft.num_drafted for draft in drafts),
+        accepted_tokens=sum(draft.num_accepted for draft in drafts),
+    )

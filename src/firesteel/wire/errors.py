@@ -2,7 +2,7 @@
 
 import msgspec
 
-from firesteel.errors import ContextTooLong, EngineFailure, FiresteelError, NotReady, Overloaded
+from firesteel.errors import ContextTooLong, EngineFailure, FiresteelError, NotReady, Overloaded, RequestError
 from firesteel.types import Failure
 
 
@@ -31,6 +31,8 @@ def error_of(failure: Failure) -> FiresteelError:
     """Return the exception that an engine's `failure` stands for; `EngineFailure` with its code otherwise."""
     if failure.code == ContextTooLong.code:
         return ContextTooLong(failure.message)
+    if failure.code == RequestError.code:  # such as a grammar that only the engine could find fault with
+        return RequestError(failure.message)
     for overload in (Overloaded, NotReady):
         if failure.code == overload.code:
             return overload(failure.message, retry_after=1.0)

@@ -38,6 +38,9 @@ NOTED: dict[str, str] = {
     "messages.parsed": "`content` counts",
     "messages.tool_calls.function.parsed_arguments": "`arguments` counts",
     "messages.tool_calls.index": "the order of the list counts",
+    "prediction.content.prompt_cache_breakpoint": "the prefix cache is always on",
+    "response_format.json_schema.description": "not shown to the model; say it in a message",
+    "response_format.json_schema.name": "the schema alone counts",
     "tools.cache_control": "the prefix cache is always on",
     "tools.function.strict": "arguments are not yet constrained to the schema",
 }
@@ -51,7 +54,6 @@ class Refusal(msgspec.Struct, frozen=True):
     neutral: tuple[Any, ...] = ()
 
 
-_NO_CONSTRAINT = "constrained output is not supported yet; ask for the format in a message and remove the field"
 _NO_REPETITION = "send `frequency_penalty` or `presence_penalty` instead"
 
 REFUSED: dict[str, Refusal] = {
@@ -60,15 +62,13 @@ REFUSED: dict[str, Refusal] = {
     "chat_template_kwargs": Refusal("templates take no options here; remove the field", ({},)),
     "function_call": Refusal("it is the legacy form; send `tool_choice` instead", ("none", "auto")),
     "functions": Refusal("it is the legacy form; send `tools` instead", ([],)),
-    "grammar": Refusal(_NO_CONSTRAINT, ("",)),
+    "grammar": Refusal("send `response_format` of type `grammar` (Lark or a regular expression) instead", ("",)),
     "ignore_eos": Refusal("an answer always ends at the model's end token; remove the field", (False,)),
     "min_tokens": Refusal("an answer always ends at the model's end token; remove the field", (0,)),
     "modalities": Refusal('only text can be made; remove the field or send ["text"]', (["text"],)),
     "moderation": Refusal("no moderation is done; remove the field"),
-    "prediction": Refusal("predicted outputs are not supported yet; remove the field"),
     "repeat_penalty": Refusal(_NO_REPETITION, (1,)),
     "repetition_penalty": Refusal(_NO_REPETITION, (1,)),
-    "response_format": Refusal(_NO_CONSTRAINT + ' or send {"type": "text"}', ({"type": "text"},)),
     "web_search_options": Refusal("there is no web search; remove the field"),
     "messages.function_call": Refusal("it is the legacy form; send `tool_calls` instead"),
 }

@@ -9,6 +9,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from firesteel.wire.openai_common import Firesteel, GenerationBody, Limit, WireUsage
+from firesteel.wire.response_format import Prediction
 
 
 class ContentPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -110,6 +111,7 @@ class ChatBody(GenerationBody, forbid_unknown_fields=True, kw_only=True):
     tools: list[Tool] | None = None
     tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
     parallel_tool_calls: bool | None = None
+    prediction: Prediction | None = None
 
     reasoning_effort: Any = None
     verbosity: Any = None
@@ -120,7 +122,6 @@ class ChatBody(GenerationBody, forbid_unknown_fields=True, kw_only=True):
     functions: Any = None
     modalities: Any = None
     moderation: Any = None
-    prediction: Any = None
     web_search_options: Any = None
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from firesteel.wire.response_format import ResponseFormat
+
 MAX_CHOICES = 64  # prompts times n
 MAX_INT64 = 2**63 - 1
 
@@ -43,6 +45,7 @@ class GenerationBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     prompt_cache_key: str | None = None
+    response_format: ResponseFormat | None = None
 
     client_metadata: Any = None
     metadata: Any = None
@@ -59,7 +62,6 @@ class GenerationBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     min_tokens: Any = None
     repeat_penalty: Any = None
     repetition_penalty: Any = None
-    response_format: Any = None
 
 
 class PromptTokensDetails(msgspec.Struct, kw_only=True):
@@ -70,7 +72,7 @@ class PromptTokensDetails(msgspec.Struct, kw_only=True):
 
 
 class CompletionTokensDetails(msgspec.Struct, kw_only=True):
-    """Kinds of output tokens that OpenAI tells apart; none of them occurs here."""
+    """Kinds of output tokens that OpenAI tells apart, and the predicted ones that were tried in vain."""
 
     reasoning_tokens: int = 0
     audio_tokens: int = 0
@@ -96,6 +98,23 @@ class Timings(msgspec.Struct, kw_only=True):
     decode_seconds: float
 
 
+class DraftCount(msgspec.Struct, kw_only=True):
+    """What one source of drafts did: in how many steps its guesses were verified, and how many were right."""
+
+    source: str
+    steps: int
+    drafted_tokens: int
+    accepted_tokens: int
+
+
+class Speculation(msgspec.Struct, kw_only=True):
+    """How output tokens came: steps that chose some, tokens that a grammar forced, and drafts; of all choices."""
+
+    steps: int
+    forced_tokens: int
+    drafts: list[DraftCount]
+
+
 class Firesteel(msgspec.Struct, kw_only=True):
     """Our own part of a response: the fields without effect (law 6), and where the time went.
 
@@ -105,5 +124,6 @@ class Firesteel(msgspec.Struct, kw_only=True):
 
     noted: tuple[str, ...]
     timings: Timings
+    speculation: Speculation | UnsetType = UNSET
     cancelled: bool | UnsetType = UNSET
     steered: bool | UnsetType = UNSET

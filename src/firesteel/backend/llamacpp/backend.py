@@ -95,15 +95,12 @@ class LlamaBackend:
                 self.trim(rows.sequence, rows.position)
 
     def _outputs(self) -> list[Output]:
-        outputs, row = [], -1
+        outputs, end = [], 0
         for rows in self._submitted:
-            row += len(rows.tokens)
-            if rows.want is Want.NONE:
-                outputs.append(Output())
-                continue
-            logits = self._logits(row)
+            end += len(rows.tokens)
+            logits = [self._logits(row) for row in range(end - rows.num_wanted, end)]
             wants_best = rows.want is Want.BEST
-            outputs.append(Output([int(logits.argmax())]) if wants_best else Output(logits=logits))
+            outputs.append(Output([int(row.argmax()) for row in logits]) if wants_best else Output(logits=logits))
         return outputs
 
     def _logits(self, row: int) -> Logits:
@@ -181,7 +178,7 @@ class _Columns:
             self._token[start:end] = rows.tokens
             self._position[start:end] = range(rows.position, rows.position + end - start)
             self._wanted[start:end] = 0
-            self._wanted[end - 1] = rows.want is not Want.NONE
+            self._wanted[end - rows.num_wanted : end] = 1
             for pointer in self._sequences[start:end]:
                 pointer[0] = rows.sequence
             start = end

@@ -18,6 +18,7 @@ def capabilities(llama: ModuleType, model: ctypes.c_void_p, sizes: Sizes) -> Cap
         num_cells=sizes.num_cells,
         max_sequences=sizes.num_live,
         max_rows=sizes.max_rows,
+        max_wanted_rows=sizes.num_wanted,
         chunk_rows=sizes.chunk_rows,
         can_trim=trims,
         can_fork=trims,
@@ -52,7 +53,7 @@ def open_context(
         n_batch=sizes.max_rows,
         n_ubatch=sizes.max_rows,
         n_seq_max=num_sequences,
-        n_outputs_max=num_sequences,  # libllama aborts the process below n_seq_max
+        n_outputs_max=max(num_sequences, sizes.num_wanted),  # libllama aborts the process below n_seq_max
         n_threads=threads,
         n_threads_batch=threads,
         flash_attn_type=flash,

@@ -8,7 +8,7 @@ import numpy as np
 
 from firesteel.backend.base import Aborted, Capabilities, Logits, Output, Rows, State, Want
 from firesteel.backend.scripted.kv import SequenceKV, count_cells
-from firesteel.backend.scripted.plan import Cursor
+from firesteel.backend.scripted.plan import Cursor, num_common
 from firesteel.backend.scripted.reply import Replies
 from firesteel.backend.scripted.script import Script, load_script, max_step_tokens
 from firesteel.backend.scripted.states import num_tokens, pack, unpack
@@ -57,6 +57,7 @@ class ScriptedBackend:
             num_cells=config.context_tokens or DEFAULT_CELLS,
             max_sequences=config.max_live or 256,
             max_rows=max(2048, chunk_rows),
+            max_wanted_rows=2048,
             chunk_rows=chunk_rows,
             max_step_tokens=max_step_tokens(script),
             can_trim=can_trim,
@@ -94,6 +95,7 @@ class ScriptedBackend:
         assert not self._batch, "submit before the last batch was waited for"
         assert len({rows.sequence for rows in batch}) == len(batch), "two Rows of one sequence in a batch"
         assert num_rows <= self.capabilities.max_rows, f"{num_rows} rows are more than max_rows"
+        assert all(rows.num_draft == 0 or rows.limit == 1 for rows in batch), "a draft, and a step of several tokens"
         self._claim(num_rows)
         self._aborted = False
         self._batch = batch
@@ -105,7 +107,7 @@ class ScriptedBackend:
         """
         batch, sequences = self._batch, self._sequences
         for rows in batch:
-            sequences[rows.sequence].extend(rows.tokens)
+            sequences[rows.sequence].extend(rows.known)
         if self._aborted or not self._replies.is_free:
             self._pass_time(batch)
         outputs = []
@@ -116,11 +118,13 @@ class ScriptedBackend:
         return outputs
 
     def _answer(self, kv: SequenceKV, rows: Rows) -> Output:
-        """Return the output for the last row of `kv`."""
+        """Return the output for the last row of `kv`, and for those of the draft, which are computed here."""
+        if rows.num_draft:
+            return self._judge(kv, rows)
         cursor = kv.cursor or self._replies.begin(kv)
         index = cursor.follow(kv)
         if rows.want == _LOGITS:
-            return Output([], self._logits(kv, cursor.peek(kv, 1)[0]))
+            return Output([], [self._logits(kv, cursor.peek(kv, 1)[0])])
         count = min(cursor.pace.tokens_per_step, rows.limit)
         if count == 1:
             return Output(cursor.peek(kv, 1))
@@ -133,6 +137,22 @@ class ScriptedBackend:
             kv.tokens.fromlist(tokens[:-1])
             self._num_tokens += len(tokens) - 1
         return Output(tokens)
+
+    def _judge(self, kv: SequenceKV, rows: Rows) -> Output:
+        """Compute the rows of a draft and return the output of each, the row before them first."""
+        draft = rows.draft
+        cursor = kv.cursor or self._replies.begin(kv)
+        cursor.follow(kv)
+        planned = cursor.peek(kv, rows.num_draft + 1)
+        if rows.want is Want.BEST and planned[:-1] == draft:
+            kv.extend(draft)
+            return Output(planned)
+        row = Rows(rows.sequence, rows.position, [], rows.want)
+        outputs = [self._answer(kv, row)]
+        for token in draft:
+            kv.extend([token])
+            outputs.append(self._answer(kv, row))
+        return Output([t for one in outputs for t in one.tokens], [view for one in outputs for view in one.logits])
 
     def _logits(self, kv: SequenceKV, planned: int) -> Logits:
         """Return noise that depends on the whole history, and the planned token above it; about 2 µs."""
@@ -161,7 +181,9 @@ class ScriptedBackend:
                 prefill_seconds += len(rows.tokens) * self._replies.pace_so_far(kv).prefill_seconds_per_row
                 continue
             cursor = kv.cursor or self._replies.begin(kv)
-            step_seconds = max(step_seconds, self._step_seconds(cursor, cursor.follow(kv)))
+            index = cursor.follow(kv)
+            ahead = range(1 + (num_common(cursor.peek(kv, rows.num_draft), rows.draft) if rows.num_draft else 0))
+            step_seconds = max(step_seconds, *(self._step_seconds(cursor, index + more) for more in ahead))
             if len(rows.tokens) > 1:
                 prefill_seconds += len(rows.tokens) * cursor.pace.prefill_seconds_per_row
         return step_seconds + prefill_seconds

@@ -221,3 +221,9 @@ class HashCursor:
     def trim(self, to: int) -> bool:
         """Return whether the rule that chose this cursor still stands in the history."""
         return to >= self._exact_from
+
+
+def num_common(planned: list[int], draft: list[int]) -> int:
+    """Return how many tokens both begin with."""
+    pairs = enumerate(zip(planned, draft, strict=False))
+    return next((i for i, (one, other) in pairs if one != other), min(len(planned), len(draft)))

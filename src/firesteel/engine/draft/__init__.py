@@ -1,0 +1,1 @@
+"""Guessing what comes next, so that one step can verify several tokens."""

@@ -1,0 +1,150 @@
+"""Drafting of all live sequences: who guesses for whom, what a step verifies, what is learned of it."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from firesteel.backend.base import Backend
+from firesteel.config import EngineConfig
+from firesteel.engine.cost import StepCost
+from firesteel.engine.draft.arbiter import Arbiter
+from firesteel.engine.draft.base import Draft, Drafter
+from firesteel.engine.draft.calibration import Calibration
+from firesteel.engine.draft.drafts import Drafts
+from firesteel.engine.draft.evidence import believed
+from firesteel.engine.draft.follow import Follower
+from firesteel.engine.draft.model import open_model
+from firesteel.engine.draft.ngram import NgramDrafter
+from firesteel.engine.draft.suffix import Corpus, SuffixDrafter
+from firesteel.types import Work
+
+if TYPE_CHECKING:
+    from firesteel.engine.sequence import Sequence as Live
+
+MAX_CORPORA = 16  # scopes whose past outputs are held, the latest used
+MIN_CORPUS_OUTPUT = 8  # tokens: shorter outputs teach nothing
+AVOIDED = 0.998  # how much cheaper a size looks each time that no draft was worth it
+
+
+class Drafting:
+    """Makes the drafters of each sequence, and lets the arbiter choose for each step. Owned by the engine."""
+
+    def __init__(self, config: EngineConfig, backend: Backend, now: Callable[[], float]) -> None:
+        """Load the draft model, where there is one. Raises ConfigError, ModelError (see `draft.model`)."""
+        limit = backend.capabilities
+        self._names = config.drafters if limit.can_trim else ()
+        self._max_draft = min(config.max_draft, limit.max_rows - 1, limit.max_wanted_rows - 1)
+        self._max_rows = min(limit.max_rows, limit.max_wanted_rows)
+        self._now = now
+        self._corpora: OrderedDict[str, Corpus] = OrderedDict()
+        self.calibration = Calibration(believed)
+        self.cost = StepCost()  # of steps that carry streams only: each of their rows is wanted
+        self._arbiter = Arbiter(self.cost)
+        self.seconds = 0.0  # spent here so far
+        self.num_drafted = self.num_accepted = 0  # tokens
+        self.model = open_model(config, backend, now)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether anybody may guess."""
+        return bool(self._names) and self._max_draft > 0
+
+    def drafts(self, work: Work) -> Drafts:
+        """Return the drafters of a sequence that begins."""
+        drafters: list[Drafter] = []
+        if "prediction" in self._names and work.prediction:
+            drafters.append(Follower("prediction", work.prediction, begins=True))
+        if "reference" in self._names:
+            drafters.append(Follower("reference", work.tokens, begins=False))
+        if "ngram" in self._names:
+            drafters.append(NgramDrafter(work.tokens))
+        if "suffix" in self._names:
+            drafters.append(SuffixDrafter(self._corpus(work.scope), work.tokens))
+        if self.model is not None:
+            drafters.append(self.model.drafter(work.id, work.tokens))
+        own = Calibration(self.calibration.chance)
+        return Drafts(drafters, (own, self.calibration))
+
+    def _corpus(self, scope: str) -> Corpus:
+        corpus = self._corpora.setdefault(scope, Corpus())
+        self._corpora.move_to_end(scope)
+        while len(self._corpora) > MAX_CORPORA:
+            self._corpora.popitem(last=False)
+        return corpus
+
+    def keep(self, scope: str, output: list[int]) -> None:
+        """Let an output that has ended serve later ones of its scope."""
+        if "suffix" in self._names and len(output) >= MIN_CORPUS_OUTPUT:
+            self._corpus(scope).add(output)
+
+    def draft(self, streams: "Sequence[Live]", num_rows: int, num_free: int, num_tokens: int) -> None:
+        """Give each of `streams` the draft that the next step verifies, or none.
+
+        `num_rows`: of the step without drafts; `num_free`: cells that may be filled beyond them; `num_tokens`:
+        of history in the context.
+        """
+        others = float(len(streams) - 1)
+        has_model = self.model is not None and self.model.begin(len(streams)) != "off"
+        for stream in streams:
+            drafts = stream.drafts
+            room = min(self._max_draft, self._max_rows - num_rows, num_free, stream.num_remaining - 1)
+            if not drafts or room < 1 or stream.successor is not None or (drafts.is_resting() and not has_model):
+                continue
+            started = self._now() + self._waited
+            proposed = [cut for one in drafts.propose(room) if (cut := stream.verifier.allowed(one)).tokens]
+            if proposed:
+                stream.draft, expected = self._arbiter.choose(
+                    proposed,
+                    drafts.calibration,
+                    num_rows=num_rows,
+                    num_tokens=num_tokens,
+                    others=others,
+                    max_tokens=room,
+                )
+                others += expected - 1
+            length = len(stream.draft.tokens) if stream.draft is not None else 0
+            num_rows, num_free = num_rows + length, num_free - length
+            if has_model:
+                self._prepare(stream.id, stream.draft, drafts.calibration)
+            stream.draft_seconds = self._now() + self._waited - started
+            self.seconds += stream.draft_seconds
+
+    @property
+    def _waited(self) -> float:
+        """Seconds, not positive, to leave out: waiting for the draft model is weighed by its modes."""
+        return -self.model.waited_seconds if self.model is not None else 0.0
+
+    def _prepare(self, id: str, draft: Draft | None, calibration: Calibration) -> None:
+        """Let the draft model work on while the target verifies."""
+        assert self.model is not None
+        evidence = draft.evidence if draft is not None else []
+        self.model.prepare(id, draft, [calibration.chance(draft.source, one) for one in evidence] if draft else [])
+
+    def learn(self, stream: "Live", tokens: list[int]) -> None:
+        """Take in what a step chose for `stream`: score what was proposed, count what was verified."""
+        draft, drafts = stream.draft, stream.drafts
+        if self.model is not None:
+            self.model.learn(len(tokens))
+        num_accepted = 0
+        if draft is not None:
+            num_accepted = len(tokens) - 1
+            drafts.count(draft, num_accepted)
+            self.num_drafted += len(draft.tokens)
+            self.num_accepted += num_accepted
+        drafts.learn(tokens)
+        if stream.draft_seconds:
+            step_seconds = self.cost.seconds(1)
+            drafts.weigh(stream.draft_seconds, num_accepted * step_seconds, step_seconds)
+            stream.draft_seconds = 0.0
+        stream.draft = None
+
+    def observe(self, num_rows: int, seconds: float, num_tokens: int, *, has_draft: bool) -> None:
+        """Learn from a step that carried streams only."""
+        self.cost.observe(num_rows, seconds, num_tokens)
+        if not has_draft:
+            self.cost.forget(num_rows + 1, AVOIDED)
+
+    def close(self) -> None:
+        """Free the draft model."""
+        if self.model is not None:
+            self.model.close()

@@ -1,0 +1,96 @@
+"""Verify and accept: which tokens a step yields, given what it computed and what was drafted for it."""
+
+from firesteel.backend.base import Logits, Output, Want
+from firesteel.engine.constrain import Constraint
+from firesteel.engine.draft.base import Draft
+from firesteel.engine.sample import Sampler, logprob_of
+from firesteel.types import Sampling, TokenLogprob
+
+NO_BAN: frozenset[int] = frozenset()
+
+
+class Verifier:
+    """Chooses the output tokens of one sequence; a draft is accepted as far as it is what would be chosen.
+
+    Greedy, and by sampling with drafts that were not drawn at random: each token is chosen as if there were no
+    draft, from the same random number, and compared. So drafts change nothing but the number of steps.
+    """
+
+    def __init__(self, sampling: Sampling, end_tokens: frozenset[int], constraint: Constraint | None = None) -> None:
+        self.sampler = Sampler(sampling)
+        self.constraint = constraint
+        self._end_tokens = end_tokens
+        self._base_want = Want.LOGITS if constraint is not None else self.sampler.want
+        self._bans: dict[int, frozenset[int]] = {}  # position → what must not stand there
+        self._num_top = sampling.num_logprobs
+        self.logprobs: list[TokenLogprob] = []  # of the tokens chosen last, an end token excepted
+
+    def want(self, position: int) -> Want:
+        """Return what must be computed to choose the token at `position`."""
+        return Want.LOGITS if position in self._bans else self._base_want
+
+    def allowed(self, draft: Draft) -> Draft:
+        """Return the part of `draft` that the grammar allows."""
+        if self.constraint is None:
+            return draft
+        count = self.constraint.num_valid(draft.tokens)
+        return Draft(draft.source, draft.tokens[:count], draft.evidence[:count], draft.distributions[:count])
+
+    def verify(self, output: Output, position: int, draft: Draft | None) -> list[int]:
+        """Return what stands from `position` on: the part of `draft` that is right, and one token more.
+
+        Ends at an end token. Raises EngineFailure when the logits are not numbers.
+        """
+        guesses = draft.tokens if draft is not None else []
+        if output.tokens:
+            return output.tokens[: 1 + num_right(guesses, output.tokens)] if guesses else output.tokens
+        self.logprobs, tokens = [], []
+        for ahead, logits in enumerate(output.logits):
+            token = self._choose(logits, position + ahead, draft, ahead)
+            tokens.append(token)
+            if token in self._end_tokens or guesses[ahead : ahead + 1] != [token]:
+                break
+        return tokens
+
+    def _choose(self, logits: Logits, position: int, draft: Draft | None, ahead: int) -> int:
+        raw = logits.copy() if self._num_top is not None and self.constraint is not None else logits
+        ban = self._bans.get(position, NO_BAN) if self._bans else NO_BAN
+        if draft is not None and ahead < len(draft.distributions):
+            drafted = draft.tokens[ahead], draft.distributions[ahead]
+            token = self.sampler.judge(logits, position, drafted, ban, self.constraint)
+        else:
+            token = self.sampler.choose(logits, position, ban, self.constraint)
+        if self.constraint is not None:
+            self.constraint.consume(token)
+        if self._num_top is not None and token not in self._end_tokens:
+            self.logprobs.append(logprob_of(token, raw, self._num_top))
+        return token
+
+    def rewind(self, output: list[int], num_dropped: int) -> None:
+        """Go back to where only `output` had been chosen; `num_dropped` tokens followed it."""
+        self.sampler.rewind(output)
+        if self.constraint is not None and num_dropped:
+            self.constraint.rollback(num_dropped)
+
+    def insert(self, tokens: list[int], output: list[int]) -> None:
+        """Take `tokens` as if they had been chosen; `output` is all that was, they included."""
+        self.sampler.rewind(output)
+        if self.constraint is not None:
+            for token in tokens:
+                self.constraint.consume(token)
+
+    def forbid(self, position: int, ban: tuple[int, ...]) -> None:
+        """Ban tokens at `position`, beside those banned there before; bans of later positions go."""
+        self._bans = {place: tokens for place, tokens in self._bans.items() if place <= position}
+        if ban:
+            self._bans[position] = self._bans.get(position, NO_BAN) | frozenset(ban)
+
+
+def num_right(guesses: list[int], tokens: list[int]) -> int:
+    """Return how many of `guesses`, from the first on, are the same in `tokens`."""
+    count = 0
+    for guess, token in zip(guesses, tokens, strict=False):
+        if guess != token:
+            break
+        count += 1
+    return count

@@ -1,0 +1,118 @@
+"""The arbiter against simulated cost curves."""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from firesteel.engine.cost import SIZES, StepCost
+from firesteel.engine.draft.arbiter import MARGIN, Arbiter
+from firesteel.engine.draft.base import Draft
+from firesteel.engine.draft.calibration import Calibration
+
+
+def curve(base: float, per_row: float, knee: int, beyond: float) -> list[float]:
+    """Seconds of steps of 0, 1, 2, … rows: flat to the knee, then `beyond` a row more."""
+    return [base + per_row * min(rows, knee) + beyond * max(0, rows - knee) for rows in range(65)]
+
+
+def learned(seconds: list[float]) -> StepCost:
+    cost = StepCost()
+    for _ in range(30):
+        for rows in SIZES[: SIZES.index(64) + 1]:
+            cost.observe(rows, seconds[rows])
+    return cost
+
+
+def sure(chance: float) -> Calibration:
+    return Calibration(lambda source, evidence: chance)
+
+
+def draft(source: str, length: int) -> Draft:
+    return Draft(source, list(range(length)), [0] * length)
+
+
+def rates(seconds: list[float], chance: float, length: int) -> list[float]:
+    """The slow twin: tokens a second for each length."""
+    found, expected, product = [], 0.0, 1.0
+    for k in range(length + 1):
+        expected += product
+        product *= chance
+        found.append(expected / seconds[1 + k])
+    return found
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.floats(0.005, 0.05),
+    st.floats(0, 0.003),
+    st.sampled_from([size for size in SIZES if size <= 40]),
+    st.floats(0.0005, 0.03),
+    st.floats(0.05, 0.999),
+    st.integers(1, 48),
+)
+def test_it_finds_a_length_as_good_as_the_best(
+    base: float, per_row: float, knee: int, beyond: float, chance: float, length: int
+) -> None:
+    """Within the margin for drafting at all, where the curve has its knee at a size that was seen."""
+    seconds = curve(base, per_row, knee, beyond)
+    arbiter = Arbiter(learned(seconds))
+    chosen, _ = arbiter.choose([draft("ngram", length)], sure(chance), num_rows=1, num_tokens=0, max_tokens=length)
+    rate = rates(seconds, chance, length)
+    found = rate[len(chosen.tokens) if chosen is not None else 0]
+    assert found >= 0.95 * max(rate)
+    assert found >= 0.98 * rate[0]
+    if chosen is None:
+        assert max(rate) <= 1.02 * MARGIN * rate[0]
+
+
+def test_it_stops_drafting_when_drafting_loses() -> None:
+    steep = learned(curve(0.0, 0.0, 0, 0.02))
+    chosen, expected = Arbiter(steep).choose([draft("ngram", 8)], sure(0.9), num_rows=1, num_tokens=0, max_tokens=8)
+    assert chosen is None
+    assert expected == 1.0
+
+
+def test_the_likelier_source_wins_and_the_length_grows_with_the_chance() -> None:
+    arbiter = Arbiter(learned(curve(0.02, 0.004, 64, 0.004)))
+    chances = {"ngram": 0.6, "prediction": 0.9, "suffix": 0.3}
+    calibration = Calibration(lambda source, evidence: chances[source])
+    drafts = [draft(source, 40) for source in chances]
+    chosen, expected = arbiter.choose(drafts, calibration, num_rows=1, num_tokens=0, max_tokens=40)
+    assert chosen is not None
+    assert chosen.source == "prediction"
+    assert expected > 2
+    lengths = []
+    for chance in (0.5, 0.8, 0.95, 0.99):
+        chosen, _ = arbiter.choose([draft("ngram", 40)], sure(chance), num_rows=1, num_tokens=0, max_tokens=40)
+        lengths.append(len(chosen.tokens) if chosen is not None else 0)
+    assert lengths == sorted(lengths)
+    assert lengths[0] < lengths[-1]
+
+
+def test_other_streams_that_share_the_step_make_drafts_dearer() -> None:
+    """A row costs the others time, too: beside many streams the same draft does not pay any more."""
+    arbiter = Arbiter(learned(curve(0.02, 0.0, 0, 0.004)))
+    alone, _ = arbiter.choose([draft("ngram", 8)], sure(0.6), num_rows=1, num_tokens=0, max_tokens=8)
+    beside, _ = arbiter.choose([draft("ngram", 8)], sure(0.6), num_rows=17, num_tokens=0, others=16, max_tokens=8)
+    assert alone is not None
+    assert beside is None
+
+
+def test_history_makes_rows_dearer() -> None:
+    cost = StepCost()
+    for _ in range(30):
+        for rows in SIZES[: SIZES.index(64) + 1]:
+            for history in (0, 8192):
+                cost.observe(rows, 0.02 + rows * (0.001 + 0.02 * history / 8192), history)
+    arbiter = Arbiter(cost)
+    near, _ = arbiter.choose([draft("ngram", 16)], sure(0.8), num_rows=1, num_tokens=100, max_tokens=16)
+    far, _ = arbiter.choose([draft("ngram", 16)], sure(0.8), num_rows=1, num_tokens=8192, max_tokens=16)
+    assert near is not None
+    assert far is None or len(far.tokens) < len(near.tokens)
+
+
+def test_a_clock_that_stands_still_makes_every_draft_welcome() -> None:
+    cost = StepCost()
+    cost.observe(1, 0.0)
+    chosen, _ = Arbiter(cost).choose([draft("ngram", 16)], sure(0.3), num_rows=1, num_tokens=0, max_tokens=16)
+    assert chosen is not None
+    assert len(chosen.tokens) == 16
