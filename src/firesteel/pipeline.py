@@ -33,6 +33,7 @@ PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse}
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
+MAX_TOKEN_CHARACTERS = 16  # what of a prediction is beyond so many a token is not even tokenised
 FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no max_tokens
 
 
@@ -213,12 +214,19 @@ class Pipeline:
         # With `max_tokens: 0` the hole is clipped as it will be when the answer is asked for.
         reserve = min(request.max_tokens or FILL_RESERVE_TOKENS, self.context_tokens // 2)
         fill_limit = self.context_tokens - reserve
-        prediction = self._tokenizer.encode(request.prediction, special=False) if request.prediction else []
+        prediction = self._predicted(request.prediction)
         prepared = []
         for prompt in request.prompts:
             tokenizer = self._recall.tokenizer(scope, request.session)
             prepared.append(Prepared(tokens_of(prompt, tokenizer, fill_limit=fill_limit), tokenizer, prediction))
         return prepared
+
+    def _predicted(self, text: str) -> list[int]:
+        """Return the tokens of a prediction, no more than an answer can have."""
+        if not text:
+            return []
+        shown = text[: self.context_tokens * MAX_TOKEN_CHARACTERS]
+        return self._tokenizer.encode(shown, special=False)[: self.context_tokens]
 
     def _works(self, request: Request, scope: str, prompts: list[Prepared]) -> tuple[Request, list[Work]]:
         """Return one `Work` per choice; an answer that cannot fit is cut to what fits, and that is noted."""

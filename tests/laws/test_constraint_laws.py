@@ -3,11 +3,13 @@
 import json
 import re
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from llguidance import LLMatcher
 
+from firesteel.backend.base import Rows
 from firesteel.types import Sampling
 from tests.engine.draft.drafters import Liar, install
 from tests.engine.helpers import GREEDY, Bench
@@ -16,10 +18,18 @@ HASH = json.dumps({"rules": [{"mode": "hash"}]})
 PATTERNS = [
     r"[a-c]{2,6}(-[0-9]{2}){0,3};",
     r"(alpha|beta|gamma delta), (yes|no)\.",
+    r"(self|this|that) (is|was)( not)? (alpha|beta|[a-z]{3});",
     r'\{"total_amount": [1-9][0-9]{0,3}, "currency": "(EUR|USD)"\}',
 ]
 patterns = st.sampled_from(PATTERNS)
-sampling = st.sampled_from([GREEDY, Sampling(temperature=1.2, seed=9), Sampling(temperature=0.0, num_logprobs=1)])
+LETTERS = [token for letter in "acegikmoqsuwy" for token in Bench(HASH).encode(letter)]
+samplings = [
+    GREEDY,
+    Sampling(temperature=0.0, logit_bias=tuple((token, 20.0) for token in LETTERS)),  # spells, where it may
+    Sampling(temperature=1.2, seed=9),
+    Sampling(temperature=0.0, num_logprobs=1),
+]
+sampling = st.sampled_from(samplings)
 prompts = st.lists(st.integers(20, 250), min_size=1, max_size=30)
 
 
@@ -77,7 +87,7 @@ def test_a_rewind_takes_the_grammar_along(
 
 def test_forced_tokens_cost_no_step() -> None:
     bench = Bench(HASH, drafters=())
-    answer(bench, [30, 31], PATTERNS[2], GREEDY)
+    answer(bench, [30, 31], PATTERNS[-1], GREEDY)
     usage = bench.finish("a").usage
     assert usage.num_forced_tokens >= 8
     assert usage.num_steps + usage.num_forced_tokens <= usage.num_output_tokens + 1
@@ -137,3 +147,57 @@ def test_a_ban_and_a_grammar_hold_together(banned: int) -> None:
     bench.run()
     assert re.fullmatch("[0-9]{12}", said(bench))
     assert bench.finish("a").tokens[2:3] != digit
+
+
+CYCLES = [
+    {"$defs": {"n": {"type": "object", "properties": {"n": {"$ref": "#/$defs/n"}}, "required": ["n"]}},
+     "$ref": "#/$defs/n"},
+]  # fmt: skip
+AMBIGUOUS = 'start: a\na: a a a a a | a a a a | a a a | a a | "b" | "c" | "d"'
+LARKS = ['start: "ab" start', 'start: ("x"|"y") a\na: "return " a', AMBIGUOUS]
+
+
+@pytest.mark.parametrize("source", [*map(json.dumps, CYCLES), *LARKS], ids=range(len(CYCLES) + len(LARKS)))
+def test_a_grammar_that_leads_nowhere_fails_alone(source: str) -> None:
+    """However it fails, and whenever: the others go on, and nothing is left."""
+    is_schema = source.startswith("{")
+    rules = LLMatcher.grammar_from_json_schema(source) if is_schema else LLMatcher.grammar_from_lark(source)
+    bench = Bench(HASH)
+    bench.add("other", [40, 41], max_tokens=20)
+    bench.add("bad", [30, 31], max_tokens=60, constraint=str(rules))
+    bench.run()
+    bench.check_rest()
+    assert bench.finish("other").usage.num_output_tokens == 20
+    assert bench.events["bad"][-1].id == "bad"
+
+
+def test_many_forced_beginnings_fit_into_a_step() -> None:
+    bench = Bench(HASH, chunk_tokens=64, max_live=16)
+    rows: list[int] = []
+    submit = bench.backend.submit
+
+    def counted(batch: list[Rows]) -> None:
+        rows.append(sum(len(one.tokens) for one in batch))
+        submit(batch)
+
+    bench.backend.submit = counted  # type: ignore[method-assign]
+    bench.engine.scheduler._capabilities = msgspec.structs.replace(bench.backend.capabilities, max_rows=80)
+    for number in range(16):
+        pattern = r"forced beginning of twenty tokens: [a-z]{3}"
+        bench.add(str(number), [30 + number, 31], max_tokens=60, constraint=grammar(pattern))
+    bench.run()
+    bench.check_rest()
+    assert max(rows) <= 80
+    for number in range(16):
+        assert re.fullmatch(pattern, bench.text(str(number)))
+
+
+@pytest.mark.parametrize("how", [GREEDY, Sampling(temperature=1.0, seed=2)])
+def test_a_ban_of_all_that_may_follow_is_an_error_of_its_own(how: Sampling) -> None:
+    bench = Bench(HASH, drafters=())
+    bench.add("a", [30, 31], max_tokens=60, sampling=how, constraint=grammar("[0-9]{9}x?"))
+    bench.run_until("a", 2)
+    bench.engine.rewind("a", 1, ban=tuple(range(256)) + tuple(bench.backend.tokenizer.end_tokens))
+    bench.run()
+    assert bench.events["a"][-1].id == "a"
+    bench.check_rest()

@@ -29,7 +29,12 @@ PEERS: dict[str, dict[str, Any]] = {
     "ngram_mod": {SPECULATIVE: ["COMMON_SPECULATIVE_TYPE_NGRAM_MOD"]},
     "ngram_simple": {SPECULATIVE: ["COMMON_SPECULATIVE_TYPE_NGRAM_SIMPLE"]},
 }
-PEERS_OF_JSON = ("peer", "ngram_mod")
+PEERS_OF: dict[Kind, tuple[str, ...]] = {  # those that may be the best: `ngram_mod` was, for text that is quoted
+    "edits": ("peer", "ngram_mod", "ngram_simple"),
+    "fresh": ("peer",),
+    "agent": ("peer", "ngram_mod"),
+    "json": ("peer",),
+}
 TARGETS: dict[Kind, str] = {
     "edits": "≥ 1.25 × the best peer, ≥ 1.9 × plain",
     "fresh": "≥ 0.97 × plain on the worst task, > 1 on average",
@@ -95,7 +100,7 @@ def all_sides(options: Options, subject: Subject) -> Iterator[list[Side]]:
 
 def peers_of(kind: Kind) -> tuple[str, ...]:
     """Return the settings of the peer that a suite is asked of."""
-    return PEERS_OF_JSON if kind == "json" else tuple(PEERS)
+    return PEERS_OF[kind]
 
 
 def ask(side: Side, task: Task, pair: int, subject: Subject) -> Run:

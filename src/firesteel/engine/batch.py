@@ -27,7 +27,7 @@ class BatchRunner:
 
     def _begin(self, plan: Plan) -> None:
         """Publish what runs. An interruption posted before this is seen here, one after it sees `stepping`."""
-        self.is_reading = all(sequence.num_output == 0 for sequence, _ in plan)
+        self.is_reading = all(sequence.num_computed < sequence.num_prompt for sequence, _ in plan)
         self.stepping = tuple([sequence.id for sequence, _ in plan])
         if any(self._is_interrupted(id) and self.may_abort_for(id) for id in self.stepping):
             self._backend.abort()

@@ -86,10 +86,10 @@ def serve(connection: socket.socket, config: EngineConfig) -> None:
     outbox = Outbox(connection)
     try:
         backend = open_backend(config)
+        worker = EngineWorker(backend, config, on_crash=lambda: os._exit(CRASHED))
     except FiresteelError as error:
         outbox.send(messages.Broken(error.message))
         return
-    worker = EngineWorker(backend, config, on_crash=lambda: os._exit(CRASHED))
     worker.prepare()
     worker.start()
     capabilities = backend.capabilities

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 MAX_GRAMMARS = 32  # compiled and kept; a copy takes 10 µs, compiling 1 ms and, for a large schema, 20 ms and more
 FEW_WORDS = 256  # up to so many of the mask's words with a token in them, their tokens are handled one by one
+MAX_STEP_ITEMS = 2_000  # of the parser a token: some 50 ms at worst; ambiguous grammars take seconds at the default
 _CONTROL = b"\xff"  # llguidance's mark of a token that no text can match
 
 
@@ -79,7 +80,12 @@ class Grammars:
     def _compile(self, grammar: str) -> "LLMatcher":
         from llguidance import LLMatcher, LLParserLimits
 
-        matcher = LLMatcher(self.prepare(), grammar, log_level=0, limits=LLParserLimits(verbose_errors=False))
+        matcher = LLMatcher(
+            self.prepare(),
+            grammar,
+            log_level=0,
+            limits=LLParserLimits(step_max_items=MAX_STEP_ITEMS, verbose_errors=False),
+        )
         if matcher.is_error():
             raise _failure(f"the grammar does not compile: {_reason(matcher)}; send another one")
         return matcher

@@ -23,11 +23,13 @@ class Curve:
 
     def __init__(self, sums: list[float] | None = None) -> None:
         self.sums = sums or [0.0] * 6  # weights, rows, history, seconds, history², history × seconds
+        self._optimism = 1.0  # what is thought of it, by what was seen: less the longer it was avoided
 
     def observe(self, rows: float, history: float, seconds: float) -> None:
         """Take in one step; `history` in units of 1,024 tokens."""
         new = (1.0, rows, history, seconds, history * history, history * seconds)
         self.sums = [KEEP * old + one for old, one in zip(self.sums, new, strict=True)]
+        self._optimism = 1.0
 
     @property
     def rows(self) -> float:
@@ -44,12 +46,11 @@ class Curve:
         """Return what a step costs at `history`."""
         at = self.sums[2] / self.sums[0]
         average = self.sums[3] / self.sums[0]
-        return max(average + slope * (history - at), 0.1 * average)
+        return self._optimism * max(average + slope * (history - at), 0.1 * average)
 
-    def forget(self, kept: float) -> None:
-        """Look a little cheaper: `kept` of what was thought."""
-        self.sums[3] *= kept
-        self.sums[5] *= kept
+    def forget(self, kept: float, least: float) -> None:
+        """Look a little cheaper, until it is seen again: `kept` of what was thought, and `least` of what was seen."""
+        self._optimism = max(least, kept * self._optimism)
 
 
 class StepCost:
@@ -69,6 +70,8 @@ class StepCost:
         bucket, history = bisect_left(SIZES, num_rows), num_tokens / TOKENS
         curve = self._curves.get(bucket)
         if curve is None:
+            if self._curves:
+                seconds = min(seconds, MOST_AT_ONCE * self.seconds(num_rows, num_tokens))
             curve = self._curves[bucket] = Curve()
         else:
             expected = self._pace * curve.seconds(history, curve.slope(0.0))
@@ -154,11 +157,11 @@ class StepCost:
         self.forget(found + 1)
         return found
 
-    def forget(self, first_row: int, kept: float = FORGETTING) -> None:
+    def forget(self, first_row: int, kept: float = FORGETTING, least: float = 0.0) -> None:
         """Let the sizes that are avoided now, from `first_row` rows on, slowly look cheaper, so that they are tried."""
         for bucket, curve in self._curves.items():
-            if SIZES[bucket] > first_row:
-                curve.forget(kept)
+            if SIZES[bucket] >= first_row:
+                curve.forget(kept, least)
         self._known.clear()
 
     def table(self, num_tokens: int = 0) -> list[tuple[int, float]]:

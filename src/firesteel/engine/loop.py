@@ -41,9 +41,9 @@ class Engine:
         self._now = (clock or SystemClock()).now
         self._arrived: deque[Callable[[], None]] = deque()  # filled by the disk's thread
         self._wake = wake
+        self.drafting = Drafting(config, backend, self._now)  # first: it may refuse the configuration
         self.warm: WarmKV = open_warm(backend, config, self._deliver, self._now)
         self.scheduler = Scheduler(backend, config, self.warm)
-        self.drafting = Drafting(config, backend, self._now)
         self.grammars = Grammars(backend.tokenizer)
         self._emit = emit
         self._sequences: dict[str, Sequence] = {}
@@ -67,7 +67,10 @@ class Engine:
         sequence = self._begun(work, self._now())
         if sequence is None:
             return None
-        self._emit_delta(sequence.jump())
+        try:
+            self._emit_delta(sequence.jump())
+        except EngineFailure as error:
+            return self._fail(sequence, error)
         return self._finish(sequence) if sequence.reason is not None else self.scheduler.waiting.append(sequence)
 
     def _is_known(self, id: str) -> bool:
@@ -145,7 +148,7 @@ class Engine:
         plan = self.scheduler.plan()
         if not plan:
             return False
-        has_prompt = self._draft(plan)
+        has_prompt = self.drafting.begin_step(plan, self.scheduler.num_free_beside(plan), self.scheduler.num_tokens)
         num_rows = sum(rows + sequence.num_drafted for sequence, rows in plan)
         num_tokens, has_draft = self.scheduler.num_tokens, any(sequence.draft for sequence, _ in plan)
         computing = self._now()
@@ -161,17 +164,6 @@ class Engine:
         self._counters.num_steps += 1
         self._counters.step_seconds += self._now() - started
         return True
-
-    def _draft(self, plan: Plan) -> bool:
-        """Let the streams guess, unless the step computes prompts, too; return whether it does."""
-        for sequence, _ in plan:
-            sequence.draft = None
-        if not all(sequence.is_stream for sequence, _ in plan):
-            return True
-        if self.drafting.is_on:
-            num_rows, num_free = sum(rows for _, rows in plan), self.scheduler.num_free_beside(plan)
-            self.drafting.draft([one for one, _ in plan], num_rows, num_free, self.scheduler.num_tokens)
-        return False
 
     def _compute(self, plan: Plan) -> list[Output] | None:
         """Run the batch; None when it was aborted, or failed and took its sequences with it."""
@@ -191,14 +183,14 @@ class Engine:
         is_last = rows == sequence.num_uncomputed
         try:
             tokens = sequence.verify(output) if is_last else []
+            sequence.num_computed += rows
+            if tokens:
+                self._accept(sequence, tokens, now)
         except EngineFailure as error:
             return self._fail(sequence, error)
-        sequence.num_computed += rows
-        if tokens:
-            self._accept(sequence, tokens, now)
-        elif is_last and sequence.work.max_tokens == 0:
+        if is_last and sequence.work.max_tokens == 0:
             sequence.reason = "length"
-        else:
+        elif not sequence.num_output:
             self._report_progress(sequence, now)
         self.scheduler.residence.advance(sequence)
         if sequence.reason is not None:

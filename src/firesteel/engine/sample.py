@@ -110,12 +110,18 @@ class Sampler:
             adjusted[list(ban)] = -np.inf
         if constraint is not None and self.sampling.temperature > 0:
             constraint.apply(adjusted)
+            _require_any(adjusted)
         return adjusted
 
     def _remember(self, token: int) -> int:
         if self._penalises:
             self._counts[token] = self._counts.get(token, 0) + 1
         return token
+
+    def remember(self, tokens: list[int]) -> None:
+        """Count tokens for penalties that were not chosen but inserted."""
+        for token in tokens:
+            self._remember(token)
 
     def rewind(self, tokens: list[int]) -> None:
         """Go back to where only `tokens` had been chosen."""
@@ -136,7 +142,13 @@ def best(logits: Logits, constraint: Filter | None) -> int:
     if constraint is None or (constraint.allows(token) and math.isfinite(logits[token])):
         return token
     constraint.apply(logits)
+    _require_any(logits)
     return int(logits.argmax())
+
+
+def _require_any(logits: Logits) -> None:
+    if logits.max() == -np.inf:
+        raise EngineFailure("nothing may follow: what the grammar allows is banned here")
 
 
 def draw(logits: Logits, sampling: Sampling, random: float) -> int:

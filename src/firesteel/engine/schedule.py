@@ -57,19 +57,37 @@ class Scheduler:
 
     def _rows(self) -> Plan:
         """Give every stream its rows, mostly one, then the rest of the budget to prompts."""
-        plan = [(sequence, sequence.num_uncomputed) for sequence in self.running if sequence.is_stream]
+        plan = self._stream_rows()
         if len(plan) == len(self.running):
             return plan
         prompts = [sequence for sequence in self.running if not sequence.is_stream]
-        return plan + _shares(prompts, self._prompt_budget(sum(rows for _, rows in plan)))
+        budget = self._prompt_budget(sum(rows for _, rows in plan))
+        return plan + _shares(prompts, budget) if budget else plan
+
+    def _stream_rows(self) -> Plan:
+        """Give every stream a row, and those with forced text a fair part of what is left."""
+        streams = [sequence for sequence in self.running if sequence.is_stream]
+        if all(sequence.num_uncomputed == 1 for sequence in streams):
+            return [(sequence, 1) for sequence in streams]
+        left = self._capabilities.max_rows
+        if len(streams) > 1:
+            left = min(left, max(len(streams), self._rows_within_gap(len(streams))))
+        plan = []
+        for num_before, sequence in enumerate(streams):
+            rows = min(sequence.num_uncomputed, left // (len(streams) - num_before))
+            plan.append((sequence, rows))
+            left -= rows
+        return plan
+
+    def _rows_within_gap(self, num_stream_rows: int) -> int:
+        default = FIRST_MIXED_ROWS + num_stream_rows
+        return self.cost.rows_within(self._max_gap_seconds, default=default, num_tokens=self.num_tokens)
 
     def _prompt_budget(self, num_stream_rows: int) -> int:
         limit = min(self._capabilities.chunk_rows, self._capabilities.max_rows - num_stream_rows)
         if num_stream_rows == 0:
             return limit
-        default = FIRST_MIXED_ROWS + num_stream_rows
-        rows = self.cost.rows_within(self._max_gap_seconds, default=default, num_tokens=self.num_tokens)
-        return max(1, min(limit, rows - num_stream_rows))
+        return min(limit, max(1, self._rows_within_gap(num_stream_rows) - num_stream_rows))
 
     def _admit(self) -> None:
         """Start waiting sequences in order of arrival; one that awaits a prefix is passed over."""

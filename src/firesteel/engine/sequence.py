@@ -14,7 +14,6 @@ from firesteel.engine.watch import Watchers
 from firesteel.types import Delta, FinishReason, Rewind, State, Tokenizer, TokenLogprob, Usage, Work
 
 MAX_STREAM_ROWS = 32  # uncomputed tokens with which an answer still counts as a stream: grammars may force some
-NO_DRAFTS = Drafts([])
 
 
 class Sequence:
@@ -31,7 +30,7 @@ class Sequence:
         now: float,
         *,
         constraint: Constraint | None = None,
-        drafts: Drafts = NO_DRAFTS,
+        drafts: Drafts,
     ) -> None:
         self.id = work.id
         self.work = work
@@ -203,8 +202,8 @@ class Sequence:
         del tokens[max(0, self.num_remaining - 1) :]
         if not tokens:
             return ""
+        self.verifier.insert(tokens)
         text = self._feed(tokens)
-        self.verifier.insert(tokens, self.tokens[self.num_prompt :])  # they count for penalties
         self.drafts.accept(tokens)
         return text
 

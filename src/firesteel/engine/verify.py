@@ -4,6 +4,7 @@ from firesteel.backend.base import Logits, Output, Want
 from firesteel.engine.constrain import Constraint
 from firesteel.engine.draft.base import Draft
 from firesteel.engine.sample import Sampler, logprob_of
+from firesteel.errors import EngineFailure
 from firesteel.types import Sampling, TokenLogprob
 
 NO_BAN: frozenset[int] = frozenset()
@@ -33,7 +34,10 @@ class Verifier:
         """Return the part of `draft` that the grammar allows."""
         if self.constraint is None:
             return draft
-        count = self.constraint.num_valid(draft.tokens)
+        try:
+            count = self.constraint.num_valid(draft.tokens)
+        except EngineFailure:  # the next token will say so, too
+            count = 0
         return Draft(draft.source, draft.tokens[:count], draft.evidence[:count], draft.distributions[:count])
 
     def verify(self, output: Output, position: int, draft: Draft | None) -> list[int]:
@@ -43,14 +47,20 @@ class Verifier:
         """
         guesses = draft.tokens if draft is not None else []
         if output.tokens:
-            return output.tokens[: 1 + num_right(guesses, output.tokens)] if guesses else output.tokens
+            tokens = output.tokens[: 1 + num_right(guesses, output.tokens)] if guesses else output.tokens
+            end = next((at for at, token in enumerate(tokens, 1) if token in self._end_tokens), None)
+            return tokens[:end]
         self.logprobs, tokens = [], []
         for ahead, logits in enumerate(output.logits):
             token = self._choose(logits, position + ahead, draft, ahead)
             tokens.append(token)
-            if token in self._end_tokens or guesses[ahead : ahead + 1] != [token]:
+            if token in self._end_tokens or guesses[ahead : ahead + 1] != [token] or self._is_forced():
                 break
         return tokens
+
+    def _is_forced(self) -> bool:
+        """Return whether the grammar forces what comes next, in tokens of its own; `Sequence.jump` inserts them."""
+        return self.constraint is not None and self._num_top is None and bool(self.constraint.forced())
 
     def _choose(self, logits: Logits, position: int, draft: Draft | None, ahead: int) -> int:
         raw = logits.copy() if self._num_top is not None and self.constraint is not None else logits
@@ -72,9 +82,9 @@ class Verifier:
         if self.constraint is not None and num_dropped:
             self.constraint.rollback(num_dropped)
 
-    def insert(self, tokens: list[int], output: list[int]) -> None:
-        """Take `tokens` as if they had been chosen; `output` is all that was, they included."""
-        self.sampler.rewind(output)
+    def insert(self, tokens: list[int]) -> None:
+        """Take `tokens` as if they had been chosen. Raises EngineFailure when the grammar forbids one."""
+        self.sampler.remember(tokens)
         if self.constraint is not None:
             for token in tokens:
                 self.constraint.consume(token)

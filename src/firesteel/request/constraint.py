@@ -8,7 +8,7 @@ import msgspec
 from firesteel.errors import RequestError
 from firesteel.wire.response_format import JsonSchemaFormat, ResponseFormat
 
-MAX_GRAMMAR_BYTES = 65_536  # checking a schema of this size holds up the event loop for some 80 ms
+MAX_GRAMMAR_BYTES = 32_768  # checking the worst schema of this size holds up the event loop for some 70 ms
 MAX_REASON = 300  # characters of llguidance's own words in an error
 
 # One layout, the one that models write, and no choice of white space: keys and punctuation then cost no step.
@@ -51,6 +51,8 @@ def _of_schema(given: JsonSchemaFormat) -> str:
     path = "response_format.json_schema.schema"
     if given.schema is None:
         raise _missing(path)
+    if "x-guidance" in given.schema:
+        raise RequestError(f"`{path}.x-guidance` cannot be honoured: there is one layout; remove it", param=path)
     return _compiled("json_schema", msgspec.json.encode(given.schema), path)
 
 

@@ -1,5 +1,8 @@
 """The arbiter against simulated cost curves."""
 
+import random
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -7,6 +10,7 @@ from firesteel.engine.cost import SIZES, StepCost
 from firesteel.engine.draft.arbiter import MARGIN, Arbiter
 from firesteel.engine.draft.base import Draft
 from firesteel.engine.draft.calibration import Calibration
+from firesteel.engine.draft.drafting import AVOIDED, LEAST
 
 
 def curve(base: float, per_row: float, knee: int, beyond: float) -> list[float]:
@@ -116,3 +120,46 @@ def test_a_clock_that_stands_still_makes_every_draft_welcome() -> None:
     chosen, _ = Arbiter(cost).choose([draft("ngram", 16)], sure(0.3), num_rows=1, num_tokens=0, max_tokens=16)
     assert chosen is not None
     assert len(chosen.tokens) == 16
+
+
+def simulated(cost: StepCost, seconds: list[float], chance: float, num_steps: int) -> float:
+    """Return the speed by that without drafts, over steps in which a draft of 48 tokens is always at hand."""
+    chooser, arbiter, known = random.Random(1), Arbiter(cost), sure(chance)
+    spent, num_tokens = 0.0, 0
+    for _ in range(num_steps):
+        chosen, _ = arbiter.choose([draft("ngram", 48)], known, num_rows=1, num_tokens=500, max_tokens=48)
+        length, right = len(chosen.tokens) if chosen is not None else 0, 0
+        while right < length and chooser.random() < chance:
+            right += 1
+        cost.observe(1 + length, seconds[1 + length], 500)
+        if not length:
+            cost.forget(2, AVOIDED, LEAST)
+        spent, num_tokens = spent + seconds[1 + length], num_tokens + right + 1
+    return num_tokens / spent * seconds[1]
+
+
+@pytest.mark.parametrize("num_plain", [0, 500, 3_000, 20_000])
+@pytest.mark.parametrize("chance", [0.02, 0.3, 0.6])
+def test_long_plain_spells_do_not_make_drafts_look_free(num_plain: int, chance: float) -> None:
+    """Each size is tried again once in a while, at a bounded price: never 3 % slower than plain."""
+    seconds = curve(0.017, 0.0, 0, 0.003)
+    cost = learned(seconds)
+    for _ in range(num_plain):
+        cost.observe(1, seconds[1], 500)
+        cost.forget(2, AVOIDED, LEAST)
+    best = max(rates(seconds, chance, 48)) * seconds[1]
+    found = simulated(cost, seconds, chance, 2_000)
+    assert found >= 0.97
+    assert found >= 0.93 * best
+
+
+@pytest.mark.parametrize("stall", [1.0, 2.0, 3.0, 10.0])
+def test_a_stall_in_the_first_draft_does_not_end_drafting(stall: float) -> None:
+    seconds = curve(0.017, 0.0, 0, 0.003)
+    cost = StepCost()
+    for _ in range(20):
+        cost.observe(1, seconds[1], 500)
+    cost.observe(2, stall * seconds[2], 500)
+    best = max(rates(seconds, 0.7, 48)) * seconds[1]
+    simulated(cost, seconds, 0.7, 1_000)
+    assert simulated(cost, seconds, 0.7, 1_000) >= 0.9 * best

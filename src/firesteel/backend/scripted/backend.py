@@ -170,6 +170,7 @@ class ScriptedBackend:
             self._batch = []
             for rows in batch:
                 self._drop(rows.sequence, rows.position)
+                self._num_tokens -= rows.num_draft  # claimed, never there
             raise
 
     def _seconds(self, batch: list[Rows]) -> float:

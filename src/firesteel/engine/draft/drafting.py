@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from firesteel.backend.base import Backend
 from firesteel.config import EngineConfig
 from firesteel.engine.cost import StepCost
+from firesteel.engine.draft import learned
 from firesteel.engine.draft.arbiter import Arbiter
 from firesteel.engine.draft.base import Draft, Drafter
 from firesteel.engine.draft.calibration import Calibration
@@ -21,9 +22,9 @@ from firesteel.types import Work
 if TYPE_CHECKING:
     from firesteel.engine.sequence import Sequence as Live
 
-MAX_CORPORA = 16  # scopes whose past outputs are held, the latest used
+MAX_CORPORA = 8  # scopes whose past outputs are held, the latest used; 9 MB each when full
 MIN_CORPUS_OUTPUT = 8  # tokens: shorter outputs teach nothing
-AVOIDED = 0.998  # how much cheaper a size looks each time that no draft was worth it
+AVOIDED, LEAST = 0.998, 0.6  # how much cheaper a size looks each time that no draft was worth it, and at most
 
 
 class Drafting:
@@ -42,6 +43,10 @@ class Drafting:
         self._arbiter = Arbiter(self.cost)
         self.seconds = 0.0  # spent here so far
         self.num_drafted = self.num_accepted = 0  # tokens
+        self._is_refused = False  # a stream of this step had a draft that was not worth its rows
+        self._file = learned.path_of(config, backend.state_fingerprint) if self.is_on else None
+        if self._file is not None:
+            learned.load(self._file, self.cost, self.calibration)
         self.model = open_model(config, backend, now)
 
     @property
@@ -77,13 +82,27 @@ class Drafting:
         if "suffix" in self._names and len(output) >= MIN_CORPUS_OUTPUT:
             self._corpus(scope).add(output)
 
+    def begin_step(self, plan: "Sequence[tuple[Live, int]]", num_free: int, num_tokens: int) -> bool:
+        """Let the streams guess, unless the step computes prompts, too; return whether it does.
+
+        `num_free`: cells that may be filled beside the rows of `plan`; `num_tokens`: of history in the context.
+        """
+        for sequence, _ in plan:
+            sequence.draft = None
+        if not all(sequence.is_stream for sequence, _ in plan):
+            return True
+        if self.is_on:
+            ready = [sequence for sequence, rows in plan if rows == sequence.num_uncomputed]
+            self.draft(ready, sum(rows for _, rows in plan), num_free, num_tokens)
+        return False
+
     def draft(self, streams: "Sequence[Live]", num_rows: int, num_free: int, num_tokens: int) -> None:
         """Give each of `streams` the draft that the next step verifies, or none.
 
         `num_rows`: of the step without drafts; `num_free`: cells that may be filled beyond them; `num_tokens`:
         of history in the context.
         """
-        others = float(len(streams) - 1)
+        others, self._is_refused = float(len(streams) - 1), False
         has_model = self.model is not None and self.model.begin(len(streams)) != "off"
         for stream in streams:
             drafts = stream.drafts
@@ -102,6 +121,7 @@ class Drafting:
                     max_tokens=room,
                 )
                 others += expected - 1
+                self._is_refused = self._is_refused or stream.draft is None
             length = len(stream.draft.tokens) if stream.draft is not None else 0
             num_rows, num_free = num_rows + length, num_free - length
             if has_model:
@@ -141,10 +161,12 @@ class Drafting:
     def observe(self, num_rows: int, seconds: float, num_tokens: int, *, has_draft: bool) -> None:
         """Learn from a step that carried streams only."""
         self.cost.observe(num_rows, seconds, num_tokens)
-        if not has_draft:
-            self.cost.forget(num_rows + 1, AVOIDED)
+        if self._is_refused and not has_draft:
+            self.cost.forget(num_rows + 1, AVOIDED, LEAST)
 
     def close(self) -> None:
-        """Free the draft model."""
+        """Free the draft model; what was learned stays on disk."""
+        if self._file is not None:
+            learned.save(self._file, self.cost, self.calibration)
         if self.model is not None:
             self.model.close()

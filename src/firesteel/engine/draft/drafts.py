@@ -23,6 +23,7 @@ class Drafts:
         self._counts: dict[str, list[int]] = {}  # source → steps, drafted, accepted
         self._seconds = self._gain = 0.0  # of asking, and saved by it, in an average step
         self._num_resting, self._rest = 0, FIRST_REST
+        self._has_tables = self._has_rested = False
 
     def __bool__(self) -> bool:
         return bool(self._drafters)
@@ -54,12 +55,17 @@ class Drafts:
 
         `step_seconds`: of a step without drafts. Where that is long, asking is next to nothing and always done.
         """
-        self._seconds = KEEP * self._seconds + (1 - KEEP) * seconds
-        self._gain = KEEP * self._gain + (1 - KEEP) * saved
+        if not self._has_tables:
+            self._has_tables = True  # the first time was spent on making them
+            return
+        keep = 0.0 if self._has_rested else KEEP
+        self._seconds = keep * self._seconds + (1 - keep) * seconds
+        self._gain, self._has_rested = KEEP * self._gain + (1 - KEEP) * saved, False
         if self._seconds <= max(self._gain, NEXT_TO_NOTHING * step_seconds):
             self._rest = FIRST_REST
             return
         self._num_resting, self._rest = self._rest, min(2 * self._rest, LONGEST_REST)
+        self._has_rested = True
 
     def learn(self, tokens: list[int]) -> None:
         """Score what was proposed against the `tokens` that came, which the drafters then take in."""
@@ -75,7 +81,8 @@ class Drafts:
     def accept(self, tokens: list[int]) -> None:
         """Take in output; what was proposed before is void."""
         self._proposed = []
-        self._unseen += tokens
+        if self._drafters:
+            self._unseen += tokens
 
     def rewind(self, output: list[int]) -> None:
         """Let the drafters go back to where the output was `output`."""

@@ -36,8 +36,13 @@ class SuffixIndex:
                     del found[0]
 
     def truncate(self, num_tokens: int) -> None:
-        """Forget the tokens after the first `num_tokens`; places behind them are passed over when found."""
-        del self.tokens[num_tokens:]
+        """Forget the tokens after the first `num_tokens`."""
+        known, length = self.tokens, self._length
+        for end in range(max(num_tokens + 1, length), len(known) + 1):
+            places = self._places[tuple(known[end - length : end])]
+            while places and places[-1] > num_tokens:
+                places.pop()
+        del known[num_tokens:]
 
     def find(self, context: list[int]) -> list[tuple[int, int]]:
         """Return (place, tokens that match before it) of the latest occurrences of the end of `context`."""

@@ -6,7 +6,7 @@ from firesteel.engine.draft.base import Draft, Evidence
 from firesteel.engine.draft.evidence import run_bucket, share_bucket
 from firesteel.engine.draft.index import SuffixIndex
 
-MAX_TOKENS = 200_000  # of a corpus: about 20 MB
+MAX_TOKENS = 50_000  # of a corpus: 9 MB
 CLEAR_MATCH = 8  # a match so long is as good as a longer one
 SEPARATOR = -1  # stands between two outputs; never proposed
 
