@@ -118,6 +118,8 @@ def test_longer_runs_are_believed_more(run: int) -> None:
 
 
 @given(st.integers(1, 50), st.data())
-def test_only_a_unanimous_vote_is_in_the_last_bucket(num_votes: int, data: st.DataObject) -> None:
+def test_more_votes_are_believed_more(num_votes: int, data: st.DataObject) -> None:
     votes = data.draw(st.integers(1, num_votes))
-    assert (share_bucket(votes, num_votes) == 4) == (votes == num_votes)
+    assert 0 <= share_bucket(votes - 1, num_votes) <= share_bucket(votes, num_votes) < 4
+    assert share_bucket(1, 1) < share_bucket(5, 5)
+    assert believed("suffix", (4, share_bucket(1, 1))) < believed("suffix", (4, share_bucket(5, 5)))

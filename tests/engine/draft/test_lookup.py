@@ -91,7 +91,7 @@ def test_a_rewound_lookup_knows_what_stays() -> None:
 
 def test_most_past_outputs_decide() -> None:
     corpus = Corpus()
-    for last in (50, 60, 50):
+    for last in (50, 60, 50, 50, 50, 50):
         corpus.add([1, 2, 3, 4, last, last + 1])
     drafter = SuffixDrafter(corpus, [9, 1, 2])
     drafter.accept([3, 4])

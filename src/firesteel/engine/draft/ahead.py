@@ -16,9 +16,8 @@ from firesteel.engine.draft.lines import Job, Line, Slot, num_common
 from firesteel.engine.draft.outcomes import Frontier, Limits, Option, likeliest
 from firesteel.errors import EngineFailure
 
-DRAFT_NICENESS = (
-    10  # on shared cores the target goes first, else it would wait at every barrier; libllama's threads inherit it
-)
+# On shared cores the target goes first, else it would wait at every barrier; libllama's threads inherit it.
+DRAFT_NICENESS = 10
 WORTH_A_FORK = 64  # tokens of a live sequence's KV
 
 log = logging.getLogger("firesteel")
