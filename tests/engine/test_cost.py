@@ -1,3 +1,4 @@
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -38,3 +39,21 @@ def test_one_stall_does_not_shrink_the_budget_for_good() -> None:
         rows = cost.rows_within(0.06, default=16)
         cost.observe(rows, seconds(rows))
     assert cost.rows_within(0.06, default=16) >= 25
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 60), st.floats(0.001, 0.2), st.integers(0, 3000)), min_size=1, max_size=40),
+    st.integers(1, 20),
+    st.integers(0, 50),
+)
+def test_a_curve_is_the_cost_of_each_size_never_falling(
+    steps: list[tuple[int, float, int]], num_rows: int, count: int
+) -> None:
+    cost = StepCost()
+    for rows, seconds, history in steps:
+        cost.observe(rows, seconds, history)
+    slow, highest = [], 0.0
+    for rows in range(num_rows, num_rows + count + 1):
+        highest = max(highest, cost.seconds(rows, 500))
+        slow.append(highest)
+    assert cost.curve(num_rows, count, 500) == pytest.approx(slow)

@@ -27,8 +27,13 @@ class Curve:
 
     def observe(self, rows: float, history: float, seconds: float) -> None:
         """Take in one step; `history` in units of 1,024 tokens."""
-        new = (1.0, rows, history, seconds, history * history, history * seconds)
-        self.sums = [KEEP * old + one for old, one in zip(self.sums, new, strict=True)]
+        sums = self.sums  # written out: this runs at every step
+        sums[0] = KEEP * sums[0] + 1.0
+        sums[1] = KEEP * sums[1] + rows
+        sums[2] = KEEP * sums[2] + history
+        sums[3] = KEEP * sums[3] + seconds
+        sums[4] = KEEP * sums[4] + history * history
+        sums[5] = KEEP * sums[5] + history * seconds
         self._optimism = 1.0
 
     @property
@@ -91,13 +96,18 @@ class StepCost:
 
     def _from(self, points: list[tuple[float, float]], high: int, num_rows: int) -> float:
         """Return the cost of `num_rows`; `points[high]` is the first size that is not smaller."""
+        at, cost, slope = self._segment(points, high)
+        return cost + slope * (num_rows - at)
+
+    def _segment(self, points: list[tuple[float, float]], high: int) -> tuple[float, float, float]:
+        """Return the line up to `points[high]`: a size, its cost, and what a row more costs."""
         if high == 0:
-            return points[0][1]
+            return 0.0, points[0][1], 0.0
         low_rows, low = points[high - 1]
         if high < len(points):
             high_rows, cost = points[high]
-            return low + (cost - low) * (num_rows - low_rows) / (high_rows - low_rows)
-        return low + self._marginal(points) * (num_rows - low_rows)
+            return low_rows, low, (cost - low) / (high_rows - low_rows)
+        return low_rows, low, self._marginal(points)
 
     def _marginal(self, points: list[tuple[float, float]]) -> float:
         """Return what a row more costs beyond the largest size seen."""
@@ -133,12 +143,15 @@ class StepCost:
             return [1.0 + MARGINAL * more for more in range(count + 1)]
         if points[0][1] <= 0:
             return [1.0] * (count + 1)
-        costs, found, high = [], 0.0, 0
-        for rows in range(num_rows, num_rows + count + 1):
-            while high < len(points) and points[high][0] < rows:
-                high += 1
-            found = max(found, self._from(points, high, rows))
-            costs.append(found)
+        costs, found, rows, end = [], 0.0, num_rows, num_rows + count
+        high = bisect_left(points, (float(num_rows),))
+        while rows <= end:
+            at, cost, slope = self._segment(points, high)
+            last = min(end, int(points[high][0])) if high < len(points) else end
+            for here in range(rows, last + 1):
+                found = max(found, cost + slope * (here - at))
+                costs.append(found)
+            rows, high = max(rows, last + 1), high + 1
         return costs
 
     def rows_within(self, seconds: float, *, default: int, num_tokens: int = 0) -> int:

@@ -148,17 +148,15 @@ class Engine:
         plan = self.scheduler.plan()
         if not plan:
             return False
-        has_prompt = self.drafting.begin_step(plan, self.scheduler.num_free_beside(plan), self.scheduler.num_tokens)
-        num_rows = sum(rows + sequence.num_drafted for sequence, rows in plan)
-        num_tokens, has_draft = self.scheduler.num_tokens, any(sequence.draft for sequence, _ in plan)
+        num_drafted = self.drafting.begin_step(plan, self.scheduler)
+        num_rows, num_tokens = sum([rows for _, rows in plan]) + num_drafted, self.scheduler.num_tokens
         computing = self._now()
         outputs = self._compute(plan)
         now = self._now()
         if outputs is not None:
             self._counters.num_rows += num_rows
-            self.scheduler.cost.observe(num_rows, now - computing, num_tokens)
-            if not has_prompt:
-                self.drafting.observe(num_rows, now - computing, num_tokens, has_draft=has_draft)
+            if not self.drafting.observe(num_rows, now - computing, num_tokens, num_drafted):
+                self.scheduler.cost.observe(num_rows, now - computing, num_tokens)
             for (sequence, rows), output in zip(plan, outputs, strict=True):
                 self._advance(sequence, rows, output, started, now)
         self._counters.num_steps += 1

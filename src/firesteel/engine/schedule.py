@@ -66,17 +66,16 @@ class Scheduler:
 
     def _stream_rows(self) -> Plan:
         """Give every stream a row, and those with forced text a fair part of what is left."""
-        streams = [sequence for sequence in self.running if sequence.is_stream]
-        if all(sequence.num_uncomputed == 1 for sequence in streams):
-            return [(sequence, 1) for sequence in streams]
+        wanted = [(sequence, sequence.num_uncomputed) for sequence in self.running if sequence.is_stream]
+        if sum([rows for _, rows in wanted]) == len(wanted):
+            return wanted
         left = self._capabilities.max_rows
-        if len(streams) > 1:
-            left = min(left, max(len(streams), self._rows_within_gap(len(streams))))
+        if len(wanted) > 1:
+            left = min(left, max(len(wanted), self._rows_within_gap(len(wanted))))
         plan = []
-        for num_before, sequence in enumerate(streams):
-            rows = min(sequence.num_uncomputed, left // (len(streams) - num_before))
-            plan.append((sequence, rows))
-            left -= rows
+        for num_before, (sequence, rows) in enumerate(wanted):
+            plan.append((sequence, min(rows, left // (len(wanted) - num_before))))
+            left -= plan[-1][1]
         return plan
 
     def _rows_within_gap(self, num_stream_rows: int) -> int:

@@ -2,7 +2,7 @@
 
 from firesteel.backend.base import Logits, Output, Want
 from firesteel.engine.constrain import Constraint
-from firesteel.engine.draft.base import Draft
+from firesteel.engine.draft.base import Draft, num_right
 from firesteel.engine.sample import Sampler, logprob_of
 from firesteel.errors import EngineFailure
 from firesteel.types import Sampling, TokenLogprob
@@ -94,13 +94,3 @@ class Verifier:
         self._bans = {place: tokens for place, tokens in self._bans.items() if place <= position}
         if ban:
             self._bans[position] = self._bans.get(position, NO_BAN) | frozenset(ban)
-
-
-def num_right(guesses: list[int], tokens: list[int]) -> int:
-    """Return how many of `guesses`, from the first on, are the same in `tokens`."""
-    count = 0
-    for guess, token in zip(guesses, tokens, strict=False):
-        if guess != token:
-            break
-        count += 1
-    return count

@@ -10,6 +10,8 @@ from firesteel.engine.draft.base import Draft, Evidence
 from firesteel.engine.draft.calibration import MEMORY, Calibration
 from firesteel.engine.draft.drafts import FIRST_REST, LONGEST_REST, Drafts
 from firesteel.engine.draft.evidence import believed, run_bucket, share_bucket
+from tests.engine.draft.drafters import install
+from tests.engine.helpers import Bench
 
 
 class Canned:
@@ -123,3 +125,21 @@ def test_more_votes_are_believed_more(num_votes: int, data: st.DataObject) -> No
     assert 0 <= share_bucket(votes - 1, num_votes) <= share_bucket(votes, num_votes) < 4
     assert share_bucket(1, 1) < share_bucket(5, 5)
     assert believed("suffix", (4, share_bucket(1, 1))) < believed("suffix", (4, share_bucket(5, 5)))
+
+
+def test_a_draft_for_one_of_several_streams_keeps_the_step_short() -> None:
+    """Steps of 20 ms and 2 ms a row: alone a stream may verify 48 tokens, beside another 18 or so (60 ms)."""
+    bench = Bench(json.dumps({"rules": [{"mode": "hash"}]}), max_draft=48)
+    for rows in (1, 2, 4, 8, 16, 32, 48):
+        for _ in range(20):
+            bench.engine.drafting.cost.observe(rows, 0.02 + 0.002 * rows, 10)
+    install(bench, Canned([1] * 48))
+    for id in ("a", "b"):
+        bench.add(id, [30, 31], max_tokens=200)
+    bench.run_until("a", 3)
+    sequences = [bench.engine._sequences[id] for id in ("a", "b")]
+    for number, most in ((1, 48), (2, 20)):
+        room = bench.engine.drafting.room(
+            sequences[:number], sequences[0], num_rows=number, num_free=500, num_tokens=10
+        )
+        assert most - 4 <= room <= most

@@ -90,3 +90,12 @@ def test_a_clock_that_stands_still_teaches_nothing() -> None:
     for _ in range(1_000):
         assert modes.mode == "off"
         modes.observe(1, 0.0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_noisy_machine_does_not_make_an_idle_draft_model_look_good(seed: int) -> None:
+    """Starved of its cores, it proposes nothing: no more tokens a step, so it cannot be what makes steps faster."""
+    simulation = Simulation(seed, noise=0.5)
+    simulation.run({"off": (1.0, 1.0), "wait": (1.0, 1.5), "ahead": (1.0, 1.2)}, 3_000)
+    assert simulation.modes.current == "off"
+    assert simulation.used["off"] > 0.93 * 3_000

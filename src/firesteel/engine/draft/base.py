@@ -41,3 +41,13 @@ class Drafter(Protocol):
     def rewind(self, output: list[int]) -> None:
         """Go back to where the output was `output`."""
         ...
+
+
+def num_right(guesses: list[int], tokens: list[int]) -> int:
+    """Return how many of `guesses`, from the first on, are the same in `tokens`."""
+    if guesses == tokens[: len(guesses)]:
+        return len(guesses)
+    count = 0
+    while count < len(tokens) and guesses[count] == tokens[count]:
+        count += 1
+    return count

@@ -28,11 +28,11 @@ class Calibration:
         counts = self._counts.get((source, evidence))
         return believed if counts is None else (counts[0] + TRUST * believed) / (counts[1] + TRUST)
 
-    def learn(self, source: str, evidence: Evidence, *, right: bool) -> None:
-        """Take in how one proposed token turned out."""
+    def learn(self, source: str, evidence: Evidence, *, right: int, total: int = 1) -> None:
+        """Take in that of `total` tokens proposed for one reason so many were right."""
         counts = self._counts.setdefault((source, evidence), [0.0, 0.0])
         counts[0] += right
-        counts[1] += 1.0
+        counts[1] += total
         if counts[1] > MEMORY:
             counts[0], counts[1] = counts[0] / 2, counts[1] / 2
 

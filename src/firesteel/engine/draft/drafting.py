@@ -1,5 +1,6 @@
 """Drafting of all live sequences: who guesses for whom, what a step verifies, what is learned of it."""
 
+from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -20,6 +21,7 @@ from firesteel.engine.draft.suffix import Corpus, SuffixDrafter
 from firesteel.types import Work
 
 if TYPE_CHECKING:
+    from firesteel.engine.schedule import Plan, Scheduler
     from firesteel.engine.sequence import Sequence as Live
 
 MAX_CORPORA = 8  # scopes whose past outputs are held, the latest used; 9 MB each when full
@@ -36,6 +38,7 @@ class Drafting:
         self._names = config.drafters if limit.can_trim else ()
         self._max_draft = min(config.max_draft, limit.max_rows - 1, limit.max_wanted_rows - 1)
         self._max_rows = min(limit.max_rows, limit.max_wanted_rows)
+        self._max_gap_seconds = config.max_gap_seconds
         self._now = now
         self._corpora: OrderedDict[str, Corpus] = OrderedDict()
         self.calibration = Calibration(believed)
@@ -43,6 +46,8 @@ class Drafting:
         self._arbiter = Arbiter(self.cost)
         self.seconds = 0.0  # spent here so far
         self.num_drafted = self.num_accepted = 0  # tokens
+        self._is_learning = False  # this step carries streams only
+        self._plain_seconds = 0.0  # that it would take without drafts
         self._is_refused = False  # a stream of this step had a draft that was not worth its rows
         self._file = learned.path_of(config, backend.state_fingerprint) if self.is_on else None
         if self._file is not None:
@@ -82,19 +87,20 @@ class Drafting:
         if "suffix" in self._names and len(output) >= MIN_CORPUS_OUTPUT:
             self._corpus(scope).add(output)
 
-    def begin_step(self, plan: "Sequence[tuple[Live, int]]", num_free: int, num_tokens: int) -> bool:
-        """Let the streams guess, unless the step computes prompts, too; return whether it does.
-
-        `num_free`: cells that may be filled beside the rows of `plan`; `num_tokens`: of history in the context.
-        """
+    def begin_step(self, plan: "Plan", scheduler: "Scheduler") -> int:
+        """Let the streams guess, unless the step computes prompts, too; return how many tokens were guessed."""
+        self._is_learning = False
+        if not self.is_on:
+            return 0
         for sequence, _ in plan:
             sequence.draft = None
         if not all(sequence.is_stream for sequence, _ in plan):
-            return True
-        if self.is_on:
-            ready = [sequence for sequence, rows in plan if rows == sequence.num_uncomputed]
-            self.draft(ready, sum(rows for _, rows in plan), num_free, num_tokens)
-        return False
+            return 0
+        self._is_learning = True
+        ready = [sequence for sequence, rows in plan if rows == sequence.num_uncomputed]
+        num_rows = sum([rows for _, rows in plan])
+        self.draft(ready, num_rows, scheduler.num_free_beside(plan), scheduler.num_tokens)
+        return sum([sequence.num_drafted for sequence in ready])
 
     def draft(self, streams: "Sequence[Live]", num_rows: int, num_free: int, num_tokens: int) -> None:
         """Give each of `streams` the draft that the next step verifies, or none.
@@ -103,10 +109,11 @@ class Drafting:
         of history in the context.
         """
         others, self._is_refused = float(len(streams) - 1), False
+        self._plain_seconds = self.cost.seconds(num_rows, num_tokens)
         has_model = self.model is not None and self.model.begin(len(streams)) != "off"
         for stream in streams:
             drafts = stream.drafts
-            room = min(self._max_draft, self._max_rows - num_rows, num_free, stream.num_remaining - 1)
+            room = self.room(streams, stream, num_rows=num_rows, num_free=num_free, num_tokens=num_tokens)
             if not drafts or room < 1 or stream.successor is not None or (drafts.is_resting() and not has_model):
                 continue
             started = self._now() + self._waited
@@ -129,6 +136,14 @@ class Drafting:
             stream.draft_seconds = self._now() + self._waited - started
             self.seconds += stream.draft_seconds
 
+    def room(self, streams: "Sequence[Live]", stream: "Live", *, num_rows: int, num_free: int, num_tokens: int) -> int:
+        """Return how many tokens may be guessed for `stream`; see `draft`. A step that others share stays short."""
+        room = min(self._max_draft, self._max_rows - num_rows, num_free, stream.num_remaining - 1)
+        if len(streams) == 1 or room < 1 or self.cost.seconds(1) <= 0:
+            return room
+        costs = self.cost.curve(num_rows, room, num_tokens)
+        return bisect_right(costs, max(self._max_gap_seconds, costs[0])) - 1
+
     @property
     def _waited(self) -> float:
         """Seconds, not positive, to leave out: waiting for the draft model is weighed by its modes."""
@@ -143,6 +158,8 @@ class Drafting:
     def learn(self, stream: "Live", tokens: list[int]) -> None:
         """Take in what a step chose for `stream`: score what was proposed, count what was verified."""
         draft, drafts = stream.draft, stream.drafts
+        if not drafts:
+            return
         if self.model is not None:
             self.model.learn(len(tokens))
         num_accepted = 0
@@ -153,16 +170,18 @@ class Drafting:
             self.num_accepted += num_accepted
         drafts.learn(tokens)
         if stream.draft_seconds:
-            step_seconds = self.cost.seconds(1)
-            drafts.weigh(stream.draft_seconds, num_accepted * step_seconds, step_seconds)
+            drafts.weigh(stream.draft_seconds, num_accepted * self._plain_seconds, self._plain_seconds)
             stream.draft_seconds = 0.0
         stream.draft = None
 
-    def observe(self, num_rows: int, seconds: float, num_tokens: int, *, has_draft: bool) -> None:
-        """Learn from a step that carried streams only."""
+    def observe(self, num_rows: int, seconds: float, num_tokens: int, num_drafted: int) -> bool:
+        """Learn what a step took and return True, if it was one to draft for: it carried streams only."""
+        if not self._is_learning:
+            return False
         self.cost.observe(num_rows, seconds, num_tokens)
-        if self._is_refused and not has_draft:
+        if self._is_refused and not num_drafted:
             self.cost.forget(num_rows + 1, AVOIDED, LEAST)
+        return True
 
     def close(self) -> None:
         """Free the draft model; what was learned stays on disk."""

@@ -1,8 +1,9 @@
 """The drafters of one sequence: what they propose, how it turned out, what was used of it."""
 
+from collections import Counter
 from collections.abc import Sequence
 
-from firesteel.engine.draft.base import Draft, Drafter
+from firesteel.engine.draft.base import Draft, Drafter, num_right
 from firesteel.engine.draft.calibration import Calibration
 from firesteel.types import DraftUsage
 
@@ -70,12 +71,13 @@ class Drafts:
     def learn(self, tokens: list[int]) -> None:
         """Score what was proposed against the `tokens` that came, which the drafters then take in."""
         for draft in self._proposed:
-            for guess, evidence, token in zip(draft.tokens, draft.evidence, tokens, strict=False):
-                right = guess == token
+            right = num_right(draft.tokens, tokens)
+            seen = draft.evidence[: min(right + 1, len(tokens))]
+            totals = Counter(seen)
+            wrong = seen[right] if right < len(seen) else None
+            for evidence, total in totals.items():
                 for calibration in self._calibrations:
-                    calibration.learn(draft.source, evidence, right=right)
-                if not right:
-                    break
+                    calibration.learn(draft.source, evidence, right=total - (evidence == wrong), total=total)
         self.accept(tokens)
 
     def accept(self, tokens: list[int]) -> None:

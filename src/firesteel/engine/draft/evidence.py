@@ -14,6 +14,13 @@ def run_bucket(num_tokens: int) -> int:
     return _BUCKET_OF[num_tokens] if num_tokens < _LONGEST else len(_BUCKETS) - 1
 
 
+def run_buckets(num_tokens: int, count: int) -> list[Evidence]:
+    """Return the buckets of runs of `num_tokens`, `num_tokens + 1`, …, `count` of them."""
+    start = min(num_tokens, _LONGEST)
+    found: list[Evidence] = [*_BUCKET_OF[start : start + count]]
+    return found + [len(_BUCKETS) - 1] * (count - len(found))
+
+
 def share_bucket(votes: int, num_votes: int) -> int:
     """Return in which quarter the share of a continuation lies, with one voice against it: few votes prove little."""
     return NUM_SHARES * votes // (num_votes + 1)

@@ -6,7 +6,7 @@ from math import log2
 
 from firesteel.engine.draft.base import Draft, Evidence
 from firesteel.engine.draft.edits import Edits
-from firesteel.engine.draft.evidence import EDITED, SUBSTITUTED, run_bucket
+from firesteel.engine.draft.evidence import EDITED, SUBSTITUTED, run_bucket, run_buckets
 
 LONGEST_MATCH = 12  # tokens looked at to tell two places apart
 CONFIRMED = 2  # tokens in a row after which a place is believed to be the right one
@@ -54,6 +54,9 @@ class Follower:
         text, at = self._text, self._at
         if at >= len(text) and not self._pending:
             return None
+        if not self._edits and not self._is_guess:
+            tokens = text[at : at + max_tokens]
+            return Draft(self.source, tokens, run_buckets(self._run, len(tokens)))
         tokens = self._pending[:max_tokens]
         evidence: list[Evidence] = [EDITED] * len(tokens)
         while len(tokens) < max_tokens and at < len(text):
@@ -71,8 +74,15 @@ class Follower:
 
     def accept(self, tokens: list[int]) -> None:
         """Follow the output; see `Drafter.accept`."""
-        for token in tokens:
-            self._follow(token)
+        is_plain = not (self._since or self._pending or self._edits)
+        if is_plain and self._text[self._at : self._at + len(tokens)] == tokens:
+            self._at += len(tokens)  # the same as below, for what is repeated as it is
+            self._run += len(tokens)
+            self._is_guess = False
+            self._recent += tokens[-LONGEST_MATCH:]
+        else:
+            for token in tokens:
+                self._follow(token)
         del self._recent[:-LONGEST_MATCH]
 
     def rewind(self, output: list[int]) -> None:

@@ -26,19 +26,19 @@ class Rate:
 
     def __init__(self, keep: float = KEEP) -> None:
         self._keep = keep
-        self._tokens = self._seconds = 0.0
+        self.num_tokens = self._seconds = 0.0
         self.count = 0  # steps
 
     def add(self, num_tokens: int, seconds: float) -> None:
         """Take in one step."""
-        self._tokens = self._keep * self._tokens + num_tokens
+        self.num_tokens = self._keep * self.num_tokens + num_tokens
         self._seconds = self._keep * self._seconds + seconds
         self.count += 1
 
     @property
     def value(self) -> float:
         """Tokens a second; 0 before any step."""
-        return self._tokens / self._seconds if self._seconds else 0.0
+        return self.num_tokens / self._seconds if self._seconds else 0.0
 
 
 class Trial:
@@ -56,6 +56,13 @@ class Trial:
         """The mode of the next step."""
         return self.modes[self._phase % 2]
 
+    @property
+    def _has_a_reason(self) -> bool:
+        """Whether more tokens a step can explain that the challenger is faster; else the machine was."""
+        return self.modes[0] == "off" or self._rates[0].num_tokens * self._rates[1].count > (
+            self._rates[1].num_tokens * self._rates[0].count
+        )
+
     def add(self, num_tokens: int, seconds: float) -> None:
         """Take in a step of `mode`."""
         self._num_steps += 1
@@ -67,7 +74,7 @@ class Trial:
         if self._phase % 2 == 0:
             ratio = self._rates[0].value / self._rates[1].value
             if ratio < HOPELESS or self._phase == 2 * PAIRS:
-                self.verdict = ratio > BETTER
+                self.verdict = ratio > BETTER and self._has_a_reason
 
 
 class Modes:
