@@ -139,7 +139,7 @@ def main() -> None:
         "details": details,
     }
     if options.save:
-        path = RESULTS / f"draft-ties-{date.today().isoformat()}-{options.model.stem[-12:].lstrip('.-')}.json"
+        path = RESULTS / f"draft-ties-{date.today().isoformat()}-{options.model.stem.rsplit('-', 1)[-1]}.json"
         path.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(document))
 
