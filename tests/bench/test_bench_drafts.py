@@ -212,7 +212,7 @@ def test_only_our_servers_are_told_the_prediction(asked: Asked) -> None:
 
 def test_json_is_asked_of_the_peer_with_its_own_grammar(asked: Asked) -> None:
     drafts.measure(options("json", pairs=1), Subject(None))
-    assert {side for side, body in asked.bodies if "response_format" in body} == {"ours", "plain", "peer", "ngram_mod"}
+    assert {side for side, body in asked.bodies if "response_format" in body} == {"ours", "plain", "peer"}
 
 
 def test_json_is_asked_once_more_without_a_schema_of_the_server_that_drafts_nothing(asked: Asked) -> None:

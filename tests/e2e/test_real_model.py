@@ -24,13 +24,6 @@ LONG_TEXT = "\n".join(f"def function_{i}(x: int) -> int:\n    return x * {i} + {
 
 
 @pytest.fixture(scope="module")
-def model() -> str:
-    """The default model, pulled if it is missing."""
-    subprocess.run(firesteel("models", "pull", DEFAULT), check=True, timeout=1800, env=environment(ONLINE))
-    return DEFAULT
-
-
-@pytest.fixture(scope="module")
 def real(model: str) -> Iterator[Live]:
     with serve("--context", "8192") as live:
         yield live
