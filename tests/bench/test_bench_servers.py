@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
-from firesteel.bench import drafts, peer, servers
+from firesteel.bench import peer, servers
 from firesteel.errors import ConfigError, EngineFailure
 
 SERVER = """
@@ -79,16 +79,6 @@ def test_settings_reach_the_parts_of_the_parameters_and_members_go_by_name() -> 
     assert params.speculative == SimpleNamespace(types=[Kind.NGRAM], n_max=16)
     with pytest.raises(KeyError, match="LOOKUP"):
         peer.configure(params, {"speculative.types": ["LOOKUP"]})
-
-
-def test_the_settings_of_drafts_are_known_to_the_peer() -> None:
-    xllamacpp = pytest.importorskip("xllamacpp")
-    for settings in drafts.PEERS.values():
-        params = xllamacpp.CommonParams()
-        peer.configure(params, settings)
-        assert [kind.name for kind in params.speculative.types] == settings.get(
-            drafts.SPECULATIVE, ["COMMON_SPECULATIVE_TYPE_NONE"]
-        )
 
 
 def test_a_server_that_ends_early_is_quoted() -> None:
