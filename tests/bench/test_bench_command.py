@@ -4,7 +4,7 @@ import pytest
 
 from firesteel.bench import options as option_module
 from firesteel.bench import runner
-from firesteel.bench.options import Options
+from firesteel.bench.options import Kind, Options
 from firesteel.cli import bench as command
 from firesteel.errors import ConfigError
 from firesteel.models.catalogue import DEFAULT
@@ -25,7 +25,7 @@ def test_every_kind_has_a_module_and_a_line_of_help() -> None:
 
 
 @pytest.mark.parametrize(("kind", "pairs"), [("ttft", 5), ("churn", 2), ("restart", 1)])
-def test_a_kind_has_its_own_number_of_pairs(asked: list[Options], kind: command.Kind, pairs: int) -> None:
+def test_a_kind_has_its_own_number_of_pairs(asked: list[Options], kind: Kind, pairs: int) -> None:
     command.bench(kind)
     command.bench(kind, pairs=7, vs="llama-server")
     assert [(options.pairs, options.with_peer, options.model) for options in asked] == [
@@ -53,7 +53,7 @@ def test_options_reach_the_kind(asked: list[Options]) -> None:
     ],
 )
 def test_what_does_not_apply_is_refused(
-    asked: list[Options], kind: command.Kind, given: dict[str, typing.Any], words: str
+    asked: list[Options], kind: Kind, given: dict[str, typing.Any], words: str
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         command.bench(kind, **given)

@@ -2,15 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 
 from firesteel.bench import workload
-from tests.e2e.test_real_model import body_of, code_in, serve
-from tests.server.live import Live
+from tests.e2e.test_real_model import body_of, code_in
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(300)]
 
@@ -23,19 +21,6 @@ PERSON = {
     "required": ["full_name", "age_in_years"],
     "additionalProperties": False,
 }
-
-
-@pytest.fixture(scope="module")
-def real(model: str) -> Iterator[Live]:
-    with serve("--context", "8192") as live:
-        yield live
-
-
-@pytest.fixture
-def client(real: Live) -> Iterator[openai.OpenAI]:
-    with real.openai(timeout=200) as client:
-        yield client
-    real.wait_idle()
 
 
 def speculation(answer: Any) -> dict[str, Any]:

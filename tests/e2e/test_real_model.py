@@ -4,43 +4,22 @@ import json
 import re
 import subprocess
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import openai
 import pytest
 
 from firesteel.models.catalogue import DEFAULT
-from tests.server.live import Live, Wire, environment, firesteel, is_done, serving, text_of, unchunked, user
+from tests.e2e.conftest import ONLINE, serve
+from tests.server.live import Live, Wire, environment, firesteel, is_done, text_of, unchunked, user
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(240)]
 
 # Two logits that are closer than this may change places with the shape of the batch: twice the measured noise.
 NEAR_TIE = 0.7
-ONLINE = {"FIRESTEEL_OFFLINE": ""}
 ADD = "def add(a: int, b: int) -> int:\n    return "
 REST = "\n\n\nassert add(2, 3) == 5\n"
 LONG_TEXT = "\n".join(f"def function_{i}(x: int) -> int:\n    return x * {i} + {i * 7 % 11}\n" for i in range(80))
-
-
-@pytest.fixture(scope="module")
-def real(model: str) -> Iterator[Live]:
-    with serve("--context", "8192") as live:
-        yield live
-
-
-@pytest.fixture
-def client(real: Live) -> Iterator[openai.OpenAI]:
-    with real.openai(timeout=200) as client:
-        yield client
-    real.wait_idle()
-
-
-def serve(*arguments: str) -> Any:
-    """Return a context in which the default model is served."""
-    return serving(
-        command=lambda port, _: firesteel("serve", "--port", str(port), "--disk-cache", "0", *arguments), env=ONLINE
-    )
 
 
 def body_of(text: str, **fields: Any) -> dict[str, Any]:

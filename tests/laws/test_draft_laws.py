@@ -121,3 +121,14 @@ def test_a_rewind_takes_the_drafters_along(
         bench.check_accounts()
     bench.run()
     assert bench.finish("a").tokens == whole
+
+
+def test_what_a_stop_string_cuts_is_not_counted_as_accepted() -> None:
+    tokens = Bench().encode("one two three stop four five six seven")
+    bench = Bench(json.dumps({"rules": [{"say": "one two three stop four five six seven"}]}), max_draft=40)
+    install(bench, Liar(tokens, lies=0.0))
+    bench.add("a", [30, 31], max_tokens=60, stop=("stop",))
+    bench.run()
+    usage = bench.finish("a").usage
+    assert bench.text("a") == "one two three "
+    assert sum(one.num_accepted for one in usage.drafts) <= usage.num_output_tokens

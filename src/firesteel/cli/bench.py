@@ -4,28 +4,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
+from firesteel.bench.options import Kind
 from firesteel.errors import ConfigError
 
 if TYPE_CHECKING:
     from firesteel.bench.report import Report
 
 
-Kind = Literal[
-    "decode",
-    "prefill",
-    "pipeline",
-    "edits",
-    "fresh",
-    "agent",
-    "json",
-    "ttft",
-    "steer",
-    "share",
-    "cancel",
-    "restart",
-    "churn",
-    "context",
-]
 PeerName = Literal["llama-server"]
 Quantization = Literal["q4_0", "q8_0"]
 KVType = Literal["f16", "q8_0"]

@@ -188,7 +188,7 @@ class Engine:
             return self._fail(sequence, error)
         if is_last and sequence.work.max_tokens == 0:
             sequence.reason = "length"
-        elif not sequence.num_output:
+        elif not tokens and not sequence.num_output:
             self._report_progress(sequence, now)
         self.scheduler.residence.advance(sequence)
         if sequence.reason is not None:
@@ -205,8 +205,8 @@ class Engine:
     def _accept(self, sequence: Sequence, tokens: list[int], now: float) -> None:
         """Take the tokens of a step; all of them but the last are in the backend's KV already."""
         num_before, num_ahead, num_drafted = sequence.num_output, len(tokens) - 1, sequence.num_drafted
-        self.drafting.learn(sequence, tokens)
         delta = sequence.accept(tokens)
+        self.drafting.learn(sequence, tokens, sequence.num_output - num_before)
         if sequence.first_token_at is None:
             sequence.first_token_at = now
         sequence.last_token_at = now

@@ -2,7 +2,7 @@
 
 from firesteel.backend.base import Logits, Output, Want
 from firesteel.engine.constrain import Constraint
-from firesteel.engine.draft.base import Draft, num_right
+from firesteel.engine.draft.base import Draft, num_common
 from firesteel.engine.sample import Sampler, logprob_of
 from firesteel.errors import EngineFailure
 from firesteel.types import Sampling, TokenLogprob
@@ -47,7 +47,7 @@ class Verifier:
         """
         guesses = draft.tokens if draft is not None else []
         if output.tokens:
-            tokens = output.tokens[: 1 + num_right(guesses, output.tokens)] if guesses else output.tokens
+            tokens = output.tokens[: 1 + num_common(guesses, output.tokens)] if guesses else output.tokens
             end = next((at for at, token in enumerate(tokens, 1) if token in self._end_tokens), None)
             return tokens[:end]
         self.logprobs, tokens = [], []

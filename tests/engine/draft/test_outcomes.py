@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firesteel.engine.draft.lines import Line, Slot, num_common
+from firesteel.engine.draft.base import num_common
+from firesteel.engine.draft.lines import Line, Slot
 from firesteel.engine.draft.outcomes import Limits, Node, Outcomes, likeliest
 from firesteel.errors import EngineFailure
 

@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 from firesteel.backend.base import Aborted, Backend, Rows, Want
-from firesteel.engine.draft.lines import Job, Line, Slot, num_common
+from firesteel.engine.draft.base import num_common
+from firesteel.engine.draft.lines import Job, Line, Slot
 from firesteel.engine.draft.outcomes import Frontier, Limits, Option, likeliest
 from firesteel.errors import EngineFailure
 

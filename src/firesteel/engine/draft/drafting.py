@@ -155,8 +155,11 @@ class Drafting:
         evidence = draft.evidence if draft is not None else []
         self.model.prepare(id, draft, [calibration.chance(draft.source, one) for one in evidence] if draft else [])
 
-    def learn(self, stream: "Live", tokens: list[int]) -> None:
-        """Take in what a step chose for `stream`: score what was proposed, count what was verified."""
+    def learn(self, stream: "Live", tokens: list[int], num_kept: int) -> None:
+        """Take in what a step chose for `stream`: score what was proposed, count what was verified.
+
+        `num_kept`: of the tokens; a stop string may have cut the rest.
+        """
         draft, drafts = stream.draft, stream.drafts
         if not drafts:
             return
@@ -164,7 +167,7 @@ class Drafting:
             self.model.learn(len(tokens))
         num_accepted = 0
         if draft is not None:
-            num_accepted = len(tokens) - 1
+            num_accepted = min(len(tokens) - 1, num_kept)
             drafts.count(draft, num_accepted)
             self.num_drafted += len(draft.tokens)
             self.num_accepted += num_accepted

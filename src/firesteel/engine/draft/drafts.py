@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from firesteel.engine.draft.base import Draft, Drafter, num_right
+from firesteel.engine.draft.base import Draft, Drafter, num_common
 from firesteel.engine.draft.calibration import Calibration
 from firesteel.types import DraftUsage
 
@@ -71,7 +71,7 @@ class Drafts:
     def learn(self, tokens: list[int]) -> None:
         """Score what was proposed against the `tokens` that came, which the drafters then take in."""
         for draft in self._proposed:
-            right = num_right(draft.tokens, tokens)
+            right = num_common(draft.tokens, tokens)
             seen = draft.evidence[: min(right + 1, len(tokens))]
             totals = Counter(seen)
             wrong = seen[right] if right < len(seen) else None
