@@ -8,7 +8,7 @@ import msgspec
 
 from firesteel.errors import ConfigError
 
-BackendName = Literal["auto", "llamacpp", "scripted"]
+BackendName = Literal["auto", "native", "llamacpp", "scripted"]
 DrafterName = Literal["prediction", "reference", "ngram", "suffix", "model"]
 DRAFTERS: tuple[DrafterName, ...] = ("prediction", "reference", "ngram", "suffix", "model")
 

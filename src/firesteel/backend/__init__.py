@@ -44,12 +44,17 @@ def open_backend(config: "EngineConfig") -> "Backend":
         return ScriptedBackend(None, config, SystemClock())
     _refuse_script(config)
     from firesteel.backend.blueprint import draw
-    from firesteel.backend.llamacpp.backend import LlamaBackend
     from firesteel.backend.memory import require
     from firesteel.machine import available_bytes
 
     blueprint = draw(model_path(config), config)
     require(blueprint.memory, available_bytes(), config)
+    if blueprint.native is not None:
+        from firesteel.backend.native.backend import NativeBackend
+
+        return NativeBackend(blueprint, blueprint.native, config)
+    from firesteel.backend.llamacpp.backend import LlamaBackend
+
     return LlamaBackend(blueprint, config)
 
 

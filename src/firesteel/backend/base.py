@@ -39,6 +39,7 @@ class Rows(msgspec.Struct):
     want: Want
     limit: int = 1  # BEST only: at most this many tokens may come back (see `max_step_tokens`)
     num_draft: int = 0  # less than len(tokens); 0 where `limit` > 1
+    window: float | None = None  # LOGITS only: those further than this below the best may be anything below it
 
     @property
     def known(self) -> list[int]:

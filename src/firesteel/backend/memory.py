@@ -32,12 +32,12 @@ class Memory(msgspec.Struct, frozen=True, kw_only=True):
         return sum(msgspec.structs.astuple(self))
 
 
-def estimate(config: EngineConfig, sizes: Sizes, dimensions: Dimensions) -> Memory:
-    """Return what a backend for `config` will take at most."""
+def estimate(config: EngineConfig, sizes: Sizes, dimensions: Dimensions, *, scores_at_once: bool = True) -> Memory:
+    """Return what a backend for `config` will take at most; `scores_at_once`: llama.cpp's way of attention."""
     return Memory(
         weights=int(dimensions.weight_bytes * REPACKING),
         kv=kv_bytes(config, sizes, dimensions),
-        compute=compute_bytes(config, sizes, dimensions),
+        compute=compute_bytes(config, sizes, dimensions, scores_at_once=scores_at_once),
         cache=config.cache_bytes,
         program=PROCESS_BYTES,
     )
@@ -54,7 +54,9 @@ def kv_bytes(config: EngineConfig, sizes: Sizes, dimensions: Dimensions) -> int:
     return int(cells * bytes_per_token(config, dimensions)) + sizes.num_reserved * dimensions.state_bytes
 
 
-def compute_bytes(config: EngineConfig, sizes: Sizes, dimensions: Dimensions) -> int:
+def compute_bytes(
+    config: EngineConfig, sizes: Sizes, dimensions: Dimensions, *, scores_at_once: bool = True
+) -> int:
     """Return the bytes of intermediate results, as llama.cpp's graph allocator reserves them.
 
     Without flash attention the scores of all heads exist at once: rows × cells × heads × 6 bytes. The mask takes
@@ -63,7 +65,7 @@ def compute_bytes(config: EngineConfig, sizes: Sizes, dimensions: Dimensions) ->
     rows = padded(min(sizes.max_rows, sizes.num_cells), sizes.num_reserved)
     cells = padded(sizes.num_cells, CELL_PADDING)
     each = 2 if uses_flash_attention(config) else 4 + SCORE_BYTES * dimensions.num_heads
-    attention = rows * cells * each if dimensions.cached_elements else 0
+    attention = rows * cells * each if dimensions.cached_elements and scores_at_once else 0
     logits = 2 * 4 * sizes.num_wanted * dimensions.vocabulary  # computed, and copied out
     return attention + 4 * rows * dimensions.widest_row + logits
 

@@ -31,14 +31,20 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         return self.chunk_rows + self.num_live
 
 
-def sizes(config: EngineConfig, context: Context, dimensions: Dimensions) -> Sizes:
-    """Return the sizes of the context for `config`. Raises `ConfigError` for what the model does not document."""
+def sizes(
+    config: EngineConfig, context: Context, dimensions: Dimensions, *, scores_at_once: bool = True
+) -> Sizes:
+    """Return the sizes of the context for `config`. Raises `ConfigError` for what the model does not document.
+
+    `scores_at_once`: attention holds the scores of all heads, rows and cells in memory (llama.cpp's way).
+    """
     limit = stretched(config, context)
     num_cells = config.context_tokens or min(limit, DEFAULT_CONTEXT)
     if num_cells > limit:
         raise ConfigError(too_long(num_cells, limit, config, context))
     live = config.max_live or DEFAULT_LIVE
-    chunk = min(config.chunk_tokens or chosen_chunk(config, dimensions, num_cells, live), num_cells)
+    chosen = chosen_chunk(config, dimensions, num_cells, live) if scores_at_once else DEFAULT_CHUNK
+    chunk = min(config.chunk_tokens or chosen, num_cells)
     return Sizes(
         num_cells=num_cells,
         num_live=live,

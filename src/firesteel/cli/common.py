@@ -22,7 +22,7 @@ ModelOption = Annotated[
     typer.Option("--model", "-m", help="A name of the catalogue, a path to a GGUF file, or hf:owner/repo/file."),
 ]
 BackendOption = Annotated[
-    Literal["auto", "llamacpp", "scripted"],
+    Literal["auto", "native", "llamacpp", "scripted"],
     typer.Option(help="What runs the model; scripted is a fake one that needs no weights."),
 ]
 ScriptOption = Annotated[

@@ -52,6 +52,7 @@ class Header(msgspec.Struct, frozen=True, kw_only=True):
     metadata: dict[str, int | float | str]
     tensors: tuple[Tensor, ...]
     file_bytes: int
+    data_offset: int = 0  # where the tensors' offsets count from
 
     @property
     def tensor_bytes(self) -> int:
@@ -155,8 +156,8 @@ def parse(data: mmap.mmap) -> Header:
     num_tensors = cursor.count("tensors", MAX_ENTRIES)
     metadata = read_metadata(cursor, cursor.count("metadata entries", MAX_ENTRIES))
     tensors = tuple(read_tensor(cursor) for _ in range(num_tensors))
-    check_weights(tensors, cursor, metadata.get("general.alignment", 32))
-    return Header(metadata=metadata, tensors=tensors, file_bytes=len(data))
+    start = check_weights(tensors, cursor, metadata.get("general.alignment", 32))
+    return Header(metadata=metadata, tensors=tensors, file_bytes=len(data), data_offset=start)
 
 
 def read_metadata(cursor: Cursor, count: int) -> dict[str, int | float | str]:
@@ -182,14 +183,15 @@ def read_tensor(cursor: Cursor) -> Tensor:
     return Tensor(name, dimensions, kind, offset, math.prod(dimensions) // weights * size)
 
 
-def check_weights(tensors: tuple[Tensor, ...], cursor: Cursor, alignment: object) -> None:
-    """Raise `ModelError` unless all weights lie inside the file."""
+def check_weights(tensors: tuple[Tensor, ...], cursor: Cursor, alignment: object) -> int:
+    """Return where the weights begin. Raises `ModelError` unless all of them lie inside the file."""
     if not isinstance(alignment, int) or alignment <= 0:
         raise ModelError(f"general.alignment is {alignment!r}; it must be a positive integer")
     start = -(-cursor.position // alignment) * alignment
     needed = max((start + tensor.offset + tensor.bytes for tensor in tensors), default=0)
     if needed > cursor.end:
         raise ModelError(f"the file is cut off: its weights need {needed} bytes, it has {cursor.end}")
+    return start
 
 
 def read_info(path: Path) -> ModelInfo:

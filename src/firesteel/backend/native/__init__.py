@@ -1,0 +1,1 @@
+"""Own CPU kernels: a model's steps in C++, for the architectures that they know."""

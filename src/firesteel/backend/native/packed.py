@@ -1,0 +1,220 @@
+"""The packed copy of a model's weights: made once, kept on disk, mapped, checked by a checksum at each start.
+
+A file holds one page of JSON (`Head`) and then the packed tensors, each at a multiple of 64 bytes, in the order of the
+description. It belongs to one model file as it was: another content, or another layout of this code, is packed anew.
+"""
+
+import ctypes
+import hashlib
+import mmap
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from firesteel import config
+from firesteel.backend.native import library
+from firesteel.backend.native.description import Q8_0, Description, Part, Role
+from firesteel.models import files
+from firesteel.models.files import Progress, silent
+
+HEAD_BYTES = 4096
+ALIGNMENT = 64
+PAGE = 64 << 20  # bytes that one checksum covers
+ROWS_AT_ONCE = 1024  # a matrix is packed in pieces by several threads; a multiple of 16
+
+Bytes = npt.NDArray[np.uint8]
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What stands before the packed tensors."""
+
+    layout: int  # `fs_layout_version`
+    model: str  # identity of the model file
+    bytes: int  # behind the head
+    digests: list[str]
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a part lies among the packed bytes; for experts the first, the others follow at equal distances."""
+
+    base: int
+    base_bytes: int  # of one expert
+    plane: int
+    plane_bytes: int
+    slack: int | None
+
+
+class Packed:
+    """Packed weights in memory; `address` gives where a part is."""
+
+    def __init__(self, data: Bytes, places: dict[int, Place]) -> None:
+        self._data = data
+        self._places = places
+
+    def place(self, part: Part) -> Place | None:
+        """Return where a packed part lies; None for one that is not packed."""
+        return self._places.get(id(part))
+
+    def address(self, offset: int) -> int:
+        """Return the address of a byte."""
+        return int(self._data.ctypes.data) + offset
+
+
+def folder() -> Path:
+    """Return the folder of packed copies; it may not exist yet."""
+    return config.home().absolute() / "packed"
+
+
+def path_for(model: Path) -> Path:
+    """Return where the packed copy of a model file lies: one for each path."""
+    name = hashlib.sha256(os.fsencode(model.absolute())).hexdigest()[:12]
+    return folder() / f"{model.stem}-{name}.packed"
+
+
+def plan(description: Description) -> tuple[dict[int, Place], int]:
+    """Return the place of each packed part, by identity, and the bytes of all."""
+    places, end = {}, 0
+    for part in description.parts:
+        if not part.is_packed:
+            continue
+        shape = (part.format, part.rows, part.columns)
+        base_bytes = aligned(library.load().fs_base_bytes(*shape))
+        plane_bytes = aligned(library.load().fs_plane_bytes(*shape))
+        base, plane = end, end + base_bytes * part.experts
+        end = plane + plane_bytes * part.experts
+        slack = end if part.role is Role.OUTPUT and part.format == Q8_0 else None
+        end += aligned(4 * -(-part.rows // 16) * 16) if slack is not None else 0
+        places[id(part)] = Place(base=base, base_bytes=base_bytes, plane=plane, plane_bytes=plane_bytes, slack=slack)
+    return places, end
+
+
+def aligned(size: int) -> int:
+    """Return `size` rounded up to the alignment."""
+    return -(-size // ALIGNMENT) * ALIGNMENT
+
+
+def load(model: Path, identity: str, description: Description, source: Bytes, progress: Progress = silent) -> Packed:
+    """Return the packed weights of a model whose file's bytes are `source`: from disk, or packed now and kept there.
+
+    Where the disk cannot take them they stay in memory. Packing takes about a second for 300 MB.
+    """
+    places, size = plan(description)
+    if not size:
+        return Packed(np.zeros(ALIGNMENT, np.uint8), {})
+    path = path_for(model)
+    data = read(path, identity, size)
+    if data is None:
+        with suppress(OSError):  # a read-only or full disk
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with files.locked(path, progress):
+                data = read(path, identity, size)  # another process may have been faster
+                if data is None:
+                    write(path, identity, description, places, size, source, progress)
+                    data = read(path, identity, size)
+    if data is None:
+        data = np.zeros(size, np.uint8)
+        pack_all(description, places, source, data, progress)
+    return Packed(data, places)
+
+
+def read(path: Path, identity: str, size: int) -> Bytes | None:
+    """Return the mapped bytes of a packed copy, or None when there is none, it is of another file, or damaged."""
+    try:
+        with path.open("rb") as file:
+            head = msgspec.json.decode(file.read(HEAD_BYTES).rstrip(b"\0"), type=Head)
+            if (head.layout, head.model, head.bytes) != (library.load().fs_layout_version(), identity, size):
+                return None
+            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except (OSError, ValueError, msgspec.DecodeError):
+        return None
+    data: Bytes = np.frombuffer(mapped, np.uint8)[HEAD_BYTES:]
+    return data if data.size == size and digests(data) == head.digests else None
+
+
+def digests(data: Bytes) -> list[str]:
+    """Return the checksums of `data`, one for each piece of 64 MB."""
+
+    def digest(start: int) -> str:
+        piece = data[start : start + PAGE]
+        return f"{library.load().fs_digest(piece.ctypes.data, piece.size):016x}"
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        return list(threads.map(digest, range(0, data.size, PAGE)))
+
+
+def write(
+    path: Path,
+    identity: str,
+    description: Description,
+    places: dict[int, Place],
+    size: int,
+    source: Bytes,
+    progress: Progress,
+) -> None:
+    """Pack all parts into a new file at `path`. Raises OSError; a failure leaves nothing."""
+    files.require_space(path.parent, HEAD_BYTES + size)
+    part_path = files.beside(path, ".part")
+    try:
+        with part_path.open("w+b") as file:
+            os.chmod(file.fileno(), 0o600)
+            file.truncate(HEAD_BYTES + size)
+            mapped = mmap.mmap(file.fileno(), 0)
+            data = np.frombuffer(mapped, np.uint8)[HEAD_BYTES:]
+            pack_all(description, places, source, data, progress)
+            head = Head(layout=library.load().fs_layout_version(), model=identity, bytes=size, digests=digests(data))
+            encoded = msgspec.json.encode(head)
+            mapped[: len(encoded)] = encoded
+            mapped.flush()
+        part_path.replace(path)
+    finally:
+        part_path.unlink(missing_ok=True)
+
+
+def pack_all(
+    description: Description, places: dict[int, Place], source: Bytes, data: Bytes, progress: Progress
+) -> None:
+    """Pack every part from the file's bytes `source` into zeroed `data`, by as many threads as there are cores."""
+    jobs = [job for part in description.parts if id(part) in places for job in pieces(part, places[id(part)])]
+    total, done = sum(job[1] for job in jobs), 0
+
+    def pack(job: "Piece") -> int:
+        library.load().fs_pack(*job[2:5], *(address(source if index == 0 else data, offset) for index, offset in job[5]))
+        return job[1]
+
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for count in threads.map(pack, jobs):
+            done += count
+            progress(done, total, "packing weights")
+
+
+Piece = tuple[Part, int, int, int, int, list[tuple[int, int | None]]]
+
+
+def address(data: Bytes, offset: int | None) -> ctypes.c_void_p | None:
+    """Return the address of a byte of `data`; None for None."""
+    return None if offset is None else ctypes.c_void_p(int(data.ctypes.data) + offset)
+
+
+def pieces(part: Part, place: Place) -> Iterator[Piece]:
+    """Yield what to pack, some rows of one expert at a time: (part, bytes, format, rows, columns, places)."""
+    row_bytes = part.bytes // (part.rows * part.experts)
+    base_bytes, plane_bytes = (
+        size(part.format, ROWS_AT_ONCE, part.columns)
+        for size in (library.load().fs_base_bytes, library.load().fs_plane_bytes)
+    )
+    for expert in range(part.experts):
+        for index, first in enumerate(range(0, part.rows, ROWS_AT_ONCE)):
+            rows = min(ROWS_AT_ONCE, part.rows - first)
+            offsets = [
+                (0, part.offset + (expert * part.rows + first) * row_bytes),
+                (1, place.base + expert * place.base_bytes + index * base_bytes),
+                (1, place.plane + expert * place.plane_bytes + index * plane_bytes),
+                (1, None if place.slack is None else place.slack + 4 * first),
+            ]
+            yield part, rows * row_bytes, part.format, rows, part.columns, offsets

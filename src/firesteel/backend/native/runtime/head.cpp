@@ -1,0 +1,134 @@
+#include "head.h"
+
+#include <cmath>
+#include <limits>
+
+namespace firesteel {
+namespace {
+
+constexpr float kLowest = -std::numeric_limits<float>::infinity();
+constexpr float kWidestWindow = 12.0f;  // beyond it most blocks are read whole anyway
+
+}  // namespace
+
+Head::Head(const Matrix& output, const Settings& s, const Kernels& kernels)
+    : output_(output), kernels_(kernels), max_wanted_(s.max_wanted), stride_(padded(s.vocabulary, kRows)),
+      states_(s.max_wanted, s.embedding), scores_(stride_ * s.max_wanted), norms_(s.max_wanted),
+      certain_(static_cast<size_t>(s.threads) * s.max_wanted), thresholds_(s.max_wanted), found_(certain_.size()),
+      best_(s.max_wanted), refined_(s.threads) {}
+
+void Head::prepare(const std::vector<Wanted>& wanted) {
+  const bool has_planes = output_.slack != nullptr;
+  const auto is_coarse = [&](const Wanted& w) {
+    return has_planes && (!w.logits || (w.window >= 0 && w.window <= kWidestWindow));
+  };
+  slots_.assign(wanted.size(), 0);
+  wanted_.clear();
+  for (const bool coarse : {true, false}) {
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      if (is_coarse(wanted[i]) != coarse) continue;
+      slots_[i] = static_cast<int>(wanted_.size());
+      wanted_.push_back(wanted[i]);
+    }
+    if (coarse) num_coarse_ = static_cast<int>(wanted_.size());
+  }
+  std::fill(certain_.begin(), certain_.end(), kLowest);
+  std::fill(found_.begin(), found_.end(), Found{kLowest, -1});
+  std::fill(refined_.begin(), refined_.end(), 0);
+}
+
+float Head::norm_of(int slot) {
+  const Activations a = states_.view().at(slot);
+  double squares = 0;
+  for (int g = 0; g < a.groups; ++g) {
+    int32_t sum = 0;
+    for (int i = 0; i < kGroup; ++i) sum += a.codes[g * kGroup + i] * a.codes[g * kGroup + i];
+    squares += static_cast<double>(sum) * a.scales[g] * a.scales[g];
+  }
+  return static_cast<float>(std::sqrt(squares)) * 1.00001f;
+}
+
+// The largest logit that is certain to be reached, among those of some blocks.
+void Head::scan(int thread, int first, int end) {
+  for (int slot = 0; slot < num_coarse_; ++slot) {
+    const float* scores = scores_.data() + slot * stride_;
+    const float norm = norms_[slot];
+    float most = certain(thread, slot);
+    for (int row = first * kRows; row < std::min(end * kRows, output_.rows); ++row)
+      most = std::fmax(most, scores[row] - output_.slack[row] * norm);
+    certain(thread, slot) = most;
+  }
+}
+
+void Head::keep_best(int thread, int slot, int block) {
+  const float* scores = scores_.data() + slot * stride_;
+  Found& best = found(thread, slot);
+  for (int row = block * kRows; row < std::min((block + 1) * kRows, output_.rows); ++row)
+    if (scores[row] > best.value || (scores[row] == best.value && row < best.token)) best = {scores[row], row};
+}
+
+void Head::refine(int thread, int first, int end) {
+  for (int block = first; block < end; ++block) {
+    for (int slot = 0; slot < num_coarse_; ++slot) {
+      float* scores = scores_.data() + slot * stride_;
+      const float threshold = thresholds_[slot], norm = norms_[slot];
+      bool matters = false;
+      for (int row = block * kRows; row < std::min((block + 1) * kRows, output_.rows); ++row)
+        matters |= scores[row] + output_.slack[row] * norm >= threshold;
+      if (!matters) continue;
+      kernels_.product(output_, states_.view().at(slot), 1, block, block + 1, scores, stride_);
+      ++refined_[thread];
+      if (!wanted_[slot].logits) keep_best(thread, slot, block);
+    }
+  }
+}
+
+void Head::compute(Team& team) {
+  const int blocks = output_.blocks(), num_full = num_wanted() - num_coarse_;
+  const int portion = team.portion(blocks, 4);
+  if (team.thread == 0)
+    for (int slot = 0; slot < num_coarse_; ++slot) norms_[slot] = norm_of(slot);
+  team.meet();
+  team.share(blocks, portion, [&](int first, int end) {
+    const Activations a = states_.view();
+    if (num_coarse_) {
+      kernels_.coarse_product(output_, a, num_coarse_, first, end, scores_.data(), stride_);
+      scan(team.thread, first, end);
+    }
+    if (!num_full) return;
+    kernels_.product(output_, a.at(num_coarse_), num_full, first, end, scores_.data() + num_coarse_ * stride_, stride_);
+    for (int slot = num_coarse_; slot < num_wanted(); ++slot)
+      for (int block = first; block < end && !wanted_[slot].logits; ++block) keep_best(team.thread, slot, block);
+  });
+  team.meet();
+  if (!num_coarse_) return;
+  if (team.thread == 0) {
+    for (int slot = 0; slot < num_coarse_; ++slot) {
+      float most = kLowest;
+      for (int thread = 0; thread < team.threads(); ++thread) most = std::fmax(most, certain(thread, slot));
+      thresholds_[slot] = wanted_[slot].logits ? most - wanted_[slot].window : most;
+    }
+  }
+  team.meet();
+  team.share(blocks, portion, [&](int first, int end) { refine(team.thread, first, end); });
+}
+
+void Head::finish() {
+  uint64_t refined = 0;
+  for (const uint64_t count : refined_) refined += count;
+  for (int slot = 0; slot < num_wanted(); ++slot) {
+    Found best{kLowest, -1};
+    for (size_t thread = 0; thread < refined_.size(); ++thread) {
+      const Found& one = found(static_cast<int>(thread), slot);
+      if (one.token >= 0 && (one.value > best.value || (one.value == best.value && one.token < best.token))) best = one;
+    }
+    best_[slot] = best.token;
+  }
+  const size_t plane = output_.plane ? output_.plane_block_bytes() : 0, whole = is_quantized(output_.format)
+      ? output_.block_bytes() : static_cast<size_t>(kRows) * output_.columns * (output_.format == Format::f32 ? 4 : 2);
+  bytes_read_ = num_wanted() ? whole * output_.blocks() : 0;
+  if (num_wanted() > num_coarse_) bytes_read_ += plane * output_.blocks();
+  bytes_read_ += refined * (whole + plane);
+}
+
+}  // namespace firesteel

@@ -1,0 +1,64 @@
+"""Turns a description and addresses into the structs that the kernels are opened with."""
+
+import ctypes
+import os
+
+from firesteel.backend.base import Capabilities
+from firesteel.backend.native.description import Description, Part, Shape
+from firesteel.backend.native.library import Matrix, Settings, TensorEntry
+from firesteel.backend.native.packed import Packed
+
+PAGE_POSITIONS = 64  # `kPage` in kernels/pages.h
+
+
+def num_pages(num_cells: int, num_sequences: int) -> int:
+    """Return the pages that hold `num_cells` cells: each sequence may waste most of two, its last and a shared one."""
+    return -(-num_cells // PAGE_POSITIONS) + 2 * num_sequences
+
+
+def settings_of(shape: Shape, capabilities: Capabilities, kv_type: str, threads: int) -> Settings:
+    """Return the `Settings` of an engine."""
+    return Settings(
+        layers=shape.layers,
+        embedding=shape.embedding,
+        heads=shape.heads,
+        kv_heads=shape.kv_heads,
+        head_size=shape.head_size,
+        feed_forward=shape.feed_forward,
+        vocabulary=shape.vocabulary,
+        experts=shape.experts,
+        experts_used=shape.experts_used,
+        normalise_experts=1,
+        interleaved=shape.interleaved,
+        epsilon=shape.epsilon,
+        rope_base=shape.rope_base,
+        code_bytes=2 if kv_type == "f16" else 1,
+        num_pages=num_pages(capabilities.num_cells, capabilities.max_sequences),
+        num_sequences=capabilities.max_sequences,
+        max_rows=capabilities.max_rows,
+        max_wanted=capabilities.max_wanted_rows,
+        threads=threads,
+        pin=os.environ.get("FIRESTEEL_PIN_THREADS", "0") == "1",
+    )
+
+
+def tensor_entries(description: Description, packed: Packed, source: int) -> "ctypes.Array[TensorEntry]":
+    """Return an entry for each part; `source` is the address of the mapped model file."""
+    entries = [_entry(part, packed, source) for part in description.parts]
+    return (TensorEntry * len(entries))(*entries)
+
+
+def _entry(part: Part, packed: Packed, source: int) -> TensorEntry:
+    place = packed.place(part)
+    if place is None:
+        matrix = Matrix(part.format, part.rows, part.columns, source + part.offset, None, None)
+        return TensorEntry(part.role, part.layer, matrix, part.bytes // part.experts, 0)
+    matrix = Matrix(
+        part.format,
+        part.rows,
+        part.columns,
+        packed.address(place.base),
+        packed.address(place.plane) if place.plane_bytes else None,
+        None if place.slack is None else packed.address(place.slack),
+    )
+    return TensorEntry(part.role, part.layer, matrix, place.base_bytes, place.plane_bytes)
