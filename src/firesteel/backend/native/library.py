@@ -2,13 +2,14 @@
 
 import ctypes
 import functools
+import os
 import sys
 from pathlib import Path
 
 from firesteel.errors import ConfigError
 
 NAME = "libfiresteel_native.dylib" if sys.platform == "darwin" else "libfiresteel_native.so"
-PATH = Path(__file__).with_name(NAME)
+PATH = Path(os.environ.get("FIRESTEEL_NATIVE_LIBRARY") or Path(__file__).with_name(NAME))  # the first: for sanitizers
 
 DONE, ABORTED, NO_MEMORY, INVALID_NUMBERS, BAD_REQUEST = range(5)  # `Status` in runtime/step.h
 
@@ -87,6 +88,14 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {  # name: result, a
     "fs_position_bytes": (_SIZE, (_POINTER,)),
     "fs_save": (None, (_POINTER, _INT, _INT, _INT, _POINTER)),
     "fs_load": (_INT, (_POINTER, _INT, _INT, _POINTER)),
+    "fs_probe_product": (_INT, (_TEXT, _INT, _INT, _INT, _POINTER, _INT, _POINTER, _INT, _POINTER, _POINTER)),
+    "fs_probe_quantise": (_INT, (_TEXT, _INT, _POINTER, _POINTER)),
+    "fs_probe_normalise": (_INT, (_TEXT, _INT, _POINTER, _POINTER, ctypes.c_float, _POINTER)),
+    "fs_probe_gated": (_INT, (_TEXT, _INT, _POINTER, _POINTER)),
+    "fs_probe_attend": (
+        _INT,
+        (*(_TEXT, _INT, _INT, _INT, _POINTER, _POINTER, _INT, _POINTER, _POINTER, ctypes.c_float, _INT), _POINTER),
+    ),
 }
 
 

@@ -19,7 +19,7 @@ using firesteel::kVectors;
 using firesteel::Matrix;
 
 constexpr int kTile = 4;             // activation rows that share one reading of the weights
-constexpr int kPrefetchBytes = 2304;  // ahead in the stream of weights
+constexpr int kPrefetchBytes = 4608;  // ahead in the stream of weights
 
 FS_INLINE int32_t four_codes(const int8_t* p) {
   int32_t four;
