@@ -188,22 +188,27 @@ def read_bandwidth(num_threads: int, *, size: int | None = None, runs: int = 12)
     """Return the most bytes a second that `num_threads` threads read together, again and again, from `size` bytes.
 
     Each thread takes the maximum of its share of the buffer (a vectorised read with next to no arithmetic; numpy
-    lets go of the interpreter lock meanwhile). Without a size it is DRAM that is read: four last-level caches.
+    lets go of the interpreter lock meanwhile). Without a size it is DRAM that is read (`dram_bytes`).
     Best of `runs`, of some 10 ms each.
     """
     import numpy as np
 
-    size = min(size or max(4 * cache_bytes(), 256 << 20), memory_bytes() // 8)
+    size = min(size, memory_bytes() // 8) if size else dram_bytes()
     buffer = np.ones(max(size // 8, num_threads), dtype=np.int64)  # ones, since zero pages would share one frame
     passes = max(1, PASS_BYTES // buffer.nbytes)
 
     def read(part: "npt.NDArray[np.int64]") -> None:
-        for _ in range(passes):
-            np.maximum.reduce(part)
+        again = np.lib.stride_tricks.as_strided(part, (passes, part.size), (0, part.itemsize), writeable=False)
+        np.maximum.reduce(again, axis=1)
 
     parts = np.array_split(buffer, num_threads)
     with ThreadPoolExecutor(num_threads) as pool:
         return passes * buffer.nbytes / best_seconds(lambda: list(pool.map(read, parts)), runs)
+
+
+def dram_bytes() -> int:
+    """Return how much is read to measure DRAM: four last-level caches, and not so much that memory gets short."""
+    return min(max(4 * cache_bytes(), 256 << 20), memory_bytes() // 8)
 
 
 def matrix_rate(*, runs: int = 5) -> float:

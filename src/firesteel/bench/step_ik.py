@@ -39,9 +39,9 @@ class IkStepper:
     def about(self) -> Json:
         """Return what it is and how it was built."""
         self._api._lib.llama_print_system_info.restype = ctypes.c_char_p
-        system = self._api._lib.llama_print_system_info().decode()
-        found = f"ik-llama-cpp-python {version('ik-llama-cpp-python')}"
-        return {"name": "ik", "version": f"{found}, {' '.join(system.split())}"}
+        flags = self._api._lib.llama_print_system_info().decode().split("|")
+        kernels = " ".join(flag.split()[0] for flag in flags if flag.split()[-1:] == ["1"])
+        return {"name": "ik", "version": f"ik-llama-cpp-python {version('ik-llama-cpp-python')} {kernels}"}
 
     def compute(self, tokens: list[int], position: int, num_wanted: int) -> None:
         """Decode one batch, and choose the best token of each wanted row on the host, as our llama.cpp backend does."""

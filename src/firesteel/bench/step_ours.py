@@ -17,9 +17,10 @@ class BackendStepper:
         self._backend = backend
 
     def about(self) -> Json:
-        """Return the backend's own name, whatever `--backend` said, and what it says about its kernels."""
+        """Return the backend's own name, whatever `--backend` said, and what its states depend on."""
         module = type(self._backend).__module__.removeprefix("firesteel.backend.")
-        return {"name": module.split(".")[0], "version": self._backend.state_fingerprint}
+        said = self._backend.state_fingerprint.split()
+        return {"name": module.split(".")[0], "version": " ".join(word for word in said if "model=" not in word)}
 
     def compute(self, tokens: list[int], position: int, num_wanted: int) -> None:
         """Submit and wait, as the engine does."""

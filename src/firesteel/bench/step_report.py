@@ -14,7 +14,7 @@ from firesteel.bench.step_child import Child
 from firesteel.bench.subject import Subject
 
 OURS = "ours"
-BANDWIDTH_RUNS = 4
+BANDWIDTH_RUNS, MATRIX_RUNS = 4, 2
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +49,7 @@ class Limits:
         self._subject = subject
         self._bandwidth: dict[int, float] = {}  # by history; the best seen
         header = subject.header
-        self._rate = machine.matrix_rate() if header is not None else 0.0
+        self._rate = 0.0  # multiply-adds a second; the best seen
         self._layers = roofline.multiply_adds_per_token(header) if header is not None else 0
         self._head = roofline.head_multiply_adds(header) if header is not None else 0
         self._attention = roofline.attention_multiply_adds(header) if header is not None else 0
@@ -64,11 +64,12 @@ class Limits:
         return self._subject.weight_bytes + int(history * self._subject.kv_bytes_per_token)
 
     def observe(self, history: int) -> None:
-        """Measure the bandwidth of reading what a step at `history` reads."""
+        """Measure the arithmetic, and the bandwidth of reading what a step at `history` reads."""
         if self.is_known:
             size, threads = self.bytes_of(history), self._subject.num_threads
             found = machine.read_bandwidth(threads, size=size, runs=BANDWIDTH_RUNS)
             self._bandwidth[history] = max(found, self._bandwidth.get(history, 0.0))
+            self._rate = max(machine.matrix_rate(runs=MATRIX_RUNS), self._rate)
 
     def reading(self, cell: Cell) -> float:
         """Return the seconds that reading what a step reads takes at least."""
@@ -100,7 +101,8 @@ def summary(cells: Sequence[Cell], limits: Limits, sides: Sequence[Child]) -> Me
     peer = next(iter(first.peers), None)
     tables = {
         "steps": [step_row(cell, limits) for cell in few],
-        "prefill": [prefill_row(cell, limits) for cell in cells if cell.is_prefill],
+        "prefill_tokens_a_second": [prefill_row(cell, limits) for cell in cells if cell.is_prefill],
+        "times_faster": [ratio_row(cell) for cell in cells if cell.peers],
     }
     abouts = {side.side: f"{side.about.name}, chunks of {side.about.chunk_rows}" for side in sides}
     versions = {f"{side.side}_is": side.about.version for side in sides}
@@ -131,26 +133,32 @@ def floor(cell: Cell, limits: Limits) -> Ceiling:
 
 
 def step_row(cell: Cell, limits: Limits) -> dict[str, Any]:
-    """Return one row of the table of steps: milliseconds, shares of the ceilings, how many times faster than peers."""
+    """Return one row of the table of steps: milliseconds of every side, and our shares of the ceilings."""
     row: dict[str, Any] = {"history": cell.history, "rows": cell.rows, "ours_ms": cell.typical * 1e3}
     if limits.is_known:
-        row["of_bandwidth"] = limits.reading(cell) / cell.typical
-        row["of_arithmetic"] = limits.summing(cell) / cell.typical
-    for peer in cell.peers:
-        row[f"{peer}_ms"] = median(cell.seconds[peer]) * 1e3
-        row[f"×_{peer}"], row[f"×_{peer}_pairs"] = cell.times_faster(peer)
-    return row
+        row |= {
+            "of_bandwidth": limits.reading(cell) / cell.typical,
+            "of_arithmetic": limits.summing(cell) / cell.typical,
+        }
+    return row | {f"{peer}_ms": median(cell.seconds[peer]) * 1e3 for peer in cell.peers}
 
 
 def prefill_row(cell: Cell, limits: Limits) -> dict[str, Any]:
     """Return one row of the table of prefills, in tokens a second."""
-    row: dict[str, Any] = {
-        "tokens": f"{cell.history}-{cell.history + cell.rows}",
-        "ours_tokens_s": cell.rows / cell.typical,
-    }
+    row: dict[str, Any] = {"tokens": tokens_of(cell), "ours": cell.rows / cell.typical}
     if limits.is_known:
         row["of_arithmetic"] = limits.summing(cell) / cell.typical
+    return row | {peer: cell.rows / median(cell.seconds[peer]) for peer in cell.peers}
+
+
+def ratio_row(cell: Cell) -> dict[str, Any]:
+    """Return how many times faster than each peer we are: by the medians, and as the median of the pairs."""
+    row: dict[str, Any] = {"step": tokens_of(cell) if cell.is_prefill else f"{cell.rows} rows at {cell.history}"}
     for peer in cell.peers:
-        row[f"{peer}_tokens_s"] = cell.rows / median(cell.seconds[peer])
-        row[f"×_{peer}"], row[f"×_{peer}_pairs"] = cell.times_faster(peer)
+        row[f"than_{peer}"], row[f"than_{peer}_in_pairs"] = cell.times_faster(peer)
     return row
+
+
+def tokens_of(cell: Cell) -> str:
+    """Return the span of a prefill."""
+    return f"{cell.history}-{cell.history + cell.rows}"
