@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import IO, Any
@@ -19,6 +20,7 @@ from firesteel.errors import EngineFailure
 
 OURS = "firesteel.bench.step_ours"
 IK = "firesteel.bench.step_ik"
+POLL_SECONDS = 0.0002
 
 
 class About(msgspec.Struct, frozen=True):
@@ -61,11 +63,14 @@ class Child:
         return seconds
 
     def stop(self) -> None:
-        """Let none of its threads run."""
+        """Let none of its threads run; return when that is so: the signal takes a moment to arrive."""
         import psutil
 
         if self._process.poll() is None:
-            psutil.Process(self._process.pid).suspend()
+            process = psutil.Process(self._process.pid)
+            process.suspend()
+            while process.status() not in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP, psutil.STATUS_ZOMBIE):
+                time.sleep(POLL_SECONDS)
 
     def _answer(self) -> Json:
         assert self._process.stdout is not None

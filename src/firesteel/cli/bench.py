@@ -136,7 +136,7 @@ def bench(
     given |= {"--kv-type": kv_type, "--separate": separate, "--end-to-end": end_to_end}
     refuse_others(kind, given | {"--backend": backend, "--rows": rows, "--history": history, "--prefill": prefill})
     peers = peers_of(kind, vs)
-    refuse_mixtures(kind, model, tokens, has_file_option=bool(vs or quantize or backend))
+    refuse_mixtures(kind, model, tokens, backend, has_file_option=bool(vs or quantize or backend))
     end_cleanly()
     from firesteel.bench import runner
     from firesteel.bench.options import Options
@@ -209,12 +209,16 @@ def refuse_others(kind: Kind, given: dict[str, Any]) -> None:
         raise ConfigError(f"bench {kind} takes no {' or '.join(others)}; it takes {', '.join(sorted(takes))}")
 
 
-def refuse_mixtures(kind: Kind, model: str | None, tokens: list[int] | None, *, has_file_option: bool) -> None:
+def refuse_mixtures(
+    kind: Kind, model: str | None, tokens: list[int] | None, backend: BackendName | None, *, has_file_option: bool
+) -> None:
     """Raise `ConfigError` for options that do not go together."""
     if len(tokens or ()) > 1 and kind not in SEVERAL:
         raise ConfigError(f"bench {kind} takes --tokens once; {' and '.join(SEVERAL)} take it several times")
     if model == "scripted" and has_file_option:
         raise ConfigError("--model scripted has no file: leave --vs, --quantize and --backend out")
+    if backend == "scripted":
+        raise ConfigError("--backend scripted has no weights: ask for --model scripted")
 
 
 def show(report: "Report", *, json: bool, save: bool) -> None:
