@@ -8,6 +8,7 @@ import typer
 from firesteel.bench.options import KernelName, Kind, Span
 from firesteel.config import BackendName
 from firesteel.errors import ConfigError
+from firesteel.models.catalogue import DEFAULT
 
 if TYPE_CHECKING:
     from firesteel.bench.report import Report
@@ -140,11 +141,10 @@ def bench(
     end_cleanly()
     from firesteel.bench import runner
     from firesteel.bench.options import Options
-    from firesteel.models import catalogue
 
     options = Options(
         kind=kind,
-        model=model or catalogue.DEFAULT,
+        model=model or DEFAULT,
         pairs=pairs or KINDS[kind].pairs,
         tokens=tuple(tokens or ()),
         with_peer=SERVER in peers,
@@ -152,11 +152,7 @@ def bench(
         kv_type=kv_type or "f16",
         separate=separate,
         end_to_end=end_to_end,
-        backend=backend or "auto",
-        kernels=tuple(name for name in KERNELS if name in peers),
-        rows=numbers("--rows", rows),
-        histories=numbers("--history", history),
-        prefills=spans(prefill),
+        **of_steps(peers, backend, rows, history, prefill),
     )
     show(runner.run(options), json=json, save=save)
 
@@ -168,6 +164,23 @@ def peers_of(kind: Kind, text: str | None) -> tuple[str, ...]:
     if others := [name for name in found if name not in names]:
         raise ConfigError(f"--vs {others[0]!r}: bench {kind} is measured beside {' and '.join(names)}")
     return found
+
+
+def of_steps(
+    peers: tuple[str, ...],
+    backend: BackendName | None,
+    rows: list[str] | None,
+    history: list[str] | None,
+    prefill: list[str] | None,
+) -> dict[str, Any]:
+    """Return the fields of `Options` that only `bench step` has. Raises `ConfigError` for what is no list."""
+    return {
+        "backend": backend or "auto",
+        "kernels": tuple(name for name in KERNELS if name in peers),
+        "rows": numbers("--rows", rows),
+        "histories": numbers("--history", history),
+        "prefills": spans(prefill),
+    }
 
 
 def listed(texts: list[str] | None) -> tuple[str, ...]:

@@ -51,15 +51,15 @@ class Arbiter:
                     best, best_rate, best_yield = (draft, length), rate, expected
         if best is None and longest and not self._cost.knows(num_rows + 1):
             best, best_yield = self._likeliest(drafts, calibration)
-        if best is None:
-            return None, 1.0
-        draft, length = best
-        return Draft(
-            draft.source, draft.tokens[:length], draft.evidence[:length], draft.distributions[:length]
-        ), best_yield
+        return (_cut(*best), best_yield) if best is not None else (None, 1.0)
 
     def _likeliest(self, drafts: Sequence[Draft], calibration: Calibration) -> tuple[tuple[Draft, int], float]:
         """Return the best draft of one token: where a second row is free, it pays however weak its source."""
         chances = [calibration.chance(draft.source, draft.evidence[0]) for draft in drafts]
         chance = max(chances)
         return (drafts[chances.index(chance)], 1), 1.0 + chance
+
+
+def _cut(draft: Draft, length: int) -> Draft:
+    """Return the first `length` tokens of a draft."""
+    return Draft(draft.source, draft.tokens[:length], draft.evidence[:length], draft.distributions[:length])
