@@ -18,7 +18,7 @@ from firesteel.bench.progress import Step, steps
 from firesteel.bench.report import Measurement
 from firesteel.bench.sides import in_turns
 from firesteel.bench.step_child import Child
-from firesteel.bench.step_report import Cell, Limits
+from firesteel.bench.step_report import OURS, Cell, Limits
 from firesteel.bench.subject import Subject
 from firesteel.errors import ConfigError
 
@@ -29,7 +29,7 @@ RUNS = 3  # timed steps of one turn
 FILL_TOKENS = 512  # of a history between two signs of life
 CELL_PADDING = 256
 USUAL_CHUNK = 64  # rows of one batch that every backend takes
-OURS, IK = "ours", "ik"
+IK = "ik"
 TOKEN_BYTES = 8  # source code of so many bytes a token is always enough
 
 Stop = Span | int  # a prefill, or a history for steps
