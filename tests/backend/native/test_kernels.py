@@ -14,7 +14,7 @@ from tests.backend.native import oracle, probes
 from tests.backend.native.oracle import FORMATS, QUANTIZED, Floats, Ints
 
 SETS = library.kernel_sets()
-few = settings(max_examples=8, deadline=None, derandomize=True)
+few = settings(max_examples=6, deadline=None, derandomize=True)
 seeds = st.integers(0, 2**32 - 1)
 kernels_of_all = pytest.mark.parametrize("kernels", SETS)
 all_formats = pytest.mark.parametrize("name", FORMATS)

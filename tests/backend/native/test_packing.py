@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from firesteel.backend.native import library, packed
 from firesteel.errors import ModelError
+from firesteel.models import files
 from tests.backend import tiny_models
 from tests.backend.native import oracle, probes
 from tests.backend.native.models import TOKENS, compute, in_format, model, open_model
@@ -182,7 +183,7 @@ def test_a_full_disk_leaves_the_weights_in_memory(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(packed.files, "require_space", full)
+        patch.setattr(files, "require_space", full)
         first = logits(path)
     assert not list(packed.folder().glob("*.packed"))
     assert np.array_equal(logits(path), first)
