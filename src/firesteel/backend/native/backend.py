@@ -17,7 +17,7 @@ from firesteel.backend.llamacpp.fingerprint import identity
 from firesteel.backend.llamacpp.tokenizer import LlamaTokenizer, num_physical_cores
 from firesteel.backend.native import library, packed
 from firesteel.backend.native.description import Description
-from firesteel.backend.native.tensors import settings_of, tensor_entries
+from firesteel.backend.native.tensors import layer_bytes, settings_of, tensor_entries
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError, EngineFailure, ModelError
 from firesteel.models.files import Progress, silent
@@ -60,6 +60,9 @@ class NativeBackend:
         self._packed = packed.load(path, identity(self.info.path), description, self._source, progress)
         self._handle = self._open(description)
         self._vocabulary = description.shape.vocabulary
+        self._layer_bytes = layer_bytes(description, self._packed)
+        self._position_bytes = int(self._library.fs_position_bytes(self._handle))
+        self.bytes_read = 0  # of weights and KV, by all steps together
         self._best = np.empty(sizes.num_wanted, np.int32)
         self._slots = np.empty(sizes.num_wanted, np.int32)
         self._logits = self._view_logits()
@@ -104,6 +107,7 @@ class NativeBackend:
             raise ModelError(f"{self.info.path} cannot be used: {error}") from error
         self.trim(0, 0)
         self.native_seconds = 0.0
+        self.bytes_read = 0
 
     @property
     def kernels(self) -> str:
@@ -132,6 +136,8 @@ class NativeBackend:
         self.native_seconds += time.perf_counter() - started
         if status != library.DONE:
             raise self._failure(status)
+        history = sum(rows.position + len(rows.tokens) for rows in batch)
+        self.bytes_read += self._layer_bytes + self.head_bytes_read + history * self._position_bytes
         return self._outputs()
 
     def _failure(self, status: int) -> Exception:
@@ -181,7 +187,7 @@ class NativeBackend:
         length = self._library.fs_length(self._handle, sequence)
         end = length if end is None else end
         assert 0 <= start <= end <= length, f"sequence {sequence} holds {length} positions, not {start} to {end}"
-        each = self._library.fs_position_bytes(self._handle)
+        each = self._position_bytes
         state = np.empty(STATE_HEAD.size + (end - start) * each, np.uint8)
         state[: STATE_HEAD.size] = list(STATE_HEAD.pack(STATE_MAGIC, start, end - start, each))
         self._library.fs_save(self._handle, sequence, start, end, state.ctypes.data + STATE_HEAD.size)
@@ -193,7 +199,7 @@ class NativeBackend:
         if buffer.size < STATE_HEAD.size:
             return False
         magic, start, count, each = STATE_HEAD.unpack(buffer[: STATE_HEAD.size].tobytes())
-        expected = self._library.fs_position_bytes(self._handle)
+        expected = self._position_bytes
         if (magic, each, buffer.size) != (STATE_MAGIC, expected, STATE_HEAD.size + count * expected):
             return False
         length = self._library.fs_length(self._handle, sequence)

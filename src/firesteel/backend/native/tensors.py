@@ -4,7 +4,7 @@ import ctypes
 import os
 
 from firesteel.backend.base import Capabilities
-from firesteel.backend.native.description import Description, Part, Shape
+from firesteel.backend.native.description import Description, Part, Role, Shape
 from firesteel.backend.native.library import Matrix, Settings, TensorEntry
 from firesteel.backend.native.packed import Packed
 
@@ -40,6 +40,18 @@ def settings_of(shape: Shape, capabilities: Capabilities, kv_type: str, threads:
         threads=threads,
         pin=os.environ.get("FIRESTEEL_PIN_THREADS", "0") == "1",
     )
+
+
+def layer_bytes(description: Description, packed: Packed) -> int:
+    """Return the bytes of layers' weights that a step reads; of experts those that one token uses."""
+    shape, total = description.shape, 0
+    for part in description.parts:
+        if part.role in (Role.EMBEDDING, Role.OUTPUT):
+            continue
+        place = packed.place(part)
+        each = part.bytes // part.experts if place is None else place.base_bytes + place.plane_bytes
+        total += each * (min(part.experts, shape.experts_used) if part.experts > 1 else 1)
+    return total
 
 
 def tensor_entries(description: Description, packed: Packed, source: int) -> "ctypes.Array[TensorEntry]":

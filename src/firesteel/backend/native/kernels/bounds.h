@@ -4,13 +4,13 @@
 
 namespace FS_ISA {
 
-// The largest score − slack × norm of n.
-inline float certain(const float* scores, const float* slack, float norm, int n) {
+// The largest of n scores.
+inline float largest(const float* scores, int n) {
   F most = splat(-3e38f);
   int i = 0;
-  for (; i + 16 <= n; i += 16) most = max(most, fma(load(slack + i), splat(-norm), load(scores + i)));
+  for (; i + 16 <= n; i += 16) most = max(most, load(scores + i));
   float result = reduce_max(most);
-  for (; i < n; ++i) result = __builtin_fmaxf(result, scores[i] - slack[i] * norm);
+  for (; i < n; ++i) result = __builtin_fmaxf(result, scores[i]);
   return result;
 }
 

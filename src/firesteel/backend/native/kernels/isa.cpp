@@ -14,7 +14,7 @@ namespace FS_ISA {
 
 extern const firesteel::Kernels table;
 const firesteel::Kernels table = {
-    FS_STRING(FS_ISA), any_product, coarse_product, certain, reaches,     normalise,      quantise, gated,
+    FS_STRING(FS_ISA), any_product, coarse_product, largest, reaches,     normalise,      quantise, gated,
     accumulate,        attend,      combine,        write_query, write_position,
 };
 

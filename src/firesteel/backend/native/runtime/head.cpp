@@ -14,7 +14,7 @@ constexpr float kWidestWindow = 12.0f;  // beyond it most blocks are read whole 
 Head::Head(const Matrix& output, const Settings& s, const Kernels& kernels)
     : output_(output), kernels_(kernels), max_wanted_(s.max_wanted), stride_(padded(s.vocabulary, kRows)),
       states_(s.max_wanted, s.embedding), scores_(stride_ * s.max_wanted), norms_(s.max_wanted),
-      certain_(static_cast<size_t>(s.threads) * s.max_wanted), thresholds_(s.max_wanted), found_(certain_.size()),
+      thresholds_(s.max_wanted), likely_(static_cast<size_t>(s.threads) * s.max_wanted), found_(likely_.size()),
       best_(s.max_wanted), refined_(s.threads) {}
 
 void Head::prepare(const std::vector<Wanted>& wanted) {
@@ -32,7 +32,7 @@ void Head::prepare(const std::vector<Wanted>& wanted) {
     }
     if (coarse) num_coarse_ = static_cast<int>(wanted_.size());
   }
-  std::fill(certain_.begin(), certain_.end(), kLowest);
+  std::fill(likely_.begin(), likely_.end(), Found{kLowest, -1});
   std::fill(found_.begin(), found_.end(), Found{kLowest, -1});
   std::fill(refined_.begin(), refined_.end(), 0);
 }
@@ -48,14 +48,27 @@ float Head::norm_of(int slot) {
   return static_cast<float>(std::sqrt(squares)) * 1.00001f;
 }
 
-// The largest logit that is certain to be reached, among those of some blocks.
+// The block of some that looks best.
 void Head::scan(int thread, int first, int end) {
   for (int slot = 0; slot < num_coarse_; ++slot) {
-    const int row = first * kRows, count = std::min(end * kRows, output_.rows) - row;
-    const float* scores = scores_.data() + slot * stride_ + row;
-    const float most = kernels_.certain(scores, output_.slack + row, norms_[slot], count);
-    certain(thread, slot) = std::fmax(certain(thread, slot), most);
+    for (int block = first; block < end; ++block) {
+      const int row = block * kRows, count = std::min(kRows, output_.rows - row);
+      const float most = kernels_.largest(scores_.data() + slot * stride_ + row, count);
+      if (most > likely(thread, slot).value) likely(thread, slot) = {most, block};
+    }
   }
+}
+
+// Reads the block that looks best: what follows need only look at logits that may be larger.
+void Head::settle_threshold(int slot) {
+  Found best{kLowest, 0};
+  for (size_t thread = 0; thread < refined_.size(); ++thread)
+    if (likely(static_cast<int>(thread), slot).value > best.value) best = likely(static_cast<int>(thread), slot);
+  float* scores = scores_.data() + slot * stride_;
+  const int block = best.token, row = block * kRows;
+  kernels_.product(output_, states_.view().at(slot), 1, block, block + 1, scores, stride_);
+  const float most = kernels_.largest(scores + row, std::min(kRows, output_.rows - row));
+  thresholds_[slot] = wanted_[slot].logits ? most - wanted_[slot].window : most;
 }
 
 void Head::keep_best(int thread, int slot, int block) {
@@ -97,13 +110,7 @@ void Head::compute(Team& team) {
   });
   team.meet();
   if (!num_coarse_) return;
-  if (team.thread == 0) {
-    for (int slot = 0; slot < num_coarse_; ++slot) {
-      float most = kLowest;
-      for (int thread = 0; thread < team.threads(); ++thread) most = std::fmax(most, certain(thread, slot));
-      thresholds_[slot] = wanted_[slot].logits ? most - wanted_[slot].window : most;
-    }
-  }
+  team.share(num_coarse_, 1, [&](int slot, int) { settle_threshold(slot); });
   team.meet();
   team.share(blocks, portion, [&](int first, int end) { refine(team.thread, first, end); });
 }

@@ -1,8 +1,10 @@
 // The last matrix: from hidden states to the best token or to logits, without reading what cannot matter.
 //
 // Of 8-bit weights the first plane alone, half of the bytes, says each logit up to a bound: the norm of what the plane
-// leaves out times the norm of the activations (`Matrix::slack`). Only blocks in which some logit may reach the best
-// one that is certain, or come within a window below it, are read whole; the result is that of reading all.
+// leaves out times the norm of the activations (`Matrix::slack`). The block that looks best is read whole first; then
+// only those in which some logit may reach its best one, or come within a window below it. The result is that of
+// reading all. On code some 5 % of the blocks are read whole; with bounds on both sides, instead of the block that is
+// read first, it was 43 %.
 #pragma once
 #include <vector>
 
@@ -44,9 +46,10 @@ class Head {
   };
   float norm_of(int slot);
   void scan(int thread, int first, int end);
+  void settle_threshold(int slot);
   void refine(int thread, int first, int end);
   void keep_best(int thread, int slot, int block);
-  float& certain(int thread, int slot) { return certain_[static_cast<size_t>(thread) * max_wanted_ + slot]; }
+  Found& likely(int thread, int slot) { return likely_[static_cast<size_t>(thread) * max_wanted_ + slot]; }
   Found& found(int thread, int slot) { return found_[static_cast<size_t>(thread) * max_wanted_ + slot]; }
 
   const Matrix& output_;
@@ -58,8 +61,8 @@ class Head {
   std::vector<int> slots_;
   std::vector<Wanted> wanted_;  // by slot
   int num_coarse_ = 0;          // the first slots: read in part
-  std::vector<float> norms_, certain_, thresholds_;
-  std::vector<Found> found_;
+  std::vector<float> norms_, thresholds_;
+  std::vector<Found> likely_, found_;  // the best score of the first plane (with its block), and of all
   std::vector<int32_t> best_;
   std::vector<uint64_t> refined_;  // blocks, by thread
   uint64_t bytes_read_ = 0;
