@@ -14,7 +14,7 @@ from firesteel.backend.llamacpp.backend import LlamaBackend
 from firesteel.backend.native.backend import NativeBackend
 from firesteel.config import EngineConfig
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 # Two logits that are closer than this may change places: the bound that the other tests of the real model use for
 # shapes of batches, too. Where activations are rounded differently (see tests/backend/native/test_models.py), the
