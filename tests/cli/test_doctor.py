@@ -1,6 +1,4 @@
 import json
-import sys
-import types
 from pathlib import Path
 
 import msgspec
@@ -9,8 +7,10 @@ import typer
 from typer.testing import CliRunner
 
 from firesteel import machine
+from firesteel.backend.native import library
 from firesteel.cli import doctor as doctor_module
 from firesteel.cli.doctor import Storage, doctor, outlook, parse_kernels, sources
+from firesteel.errors import ConfigError
 from firesteel.machine import Cache, Machine
 from firesteel.models import catalogue
 from tests.backend import tiny_models
@@ -118,11 +118,12 @@ def test_weights_that_stay_in_a_cache_are_expected_at_its_bandwidth(
 
 
 def test_own_kernels_are_named_by_the_native_backend(monkeypatch: pytest.MonkeyPatch) -> None:
-    native = types.ModuleType("firesteel.backend.native")
-    native.kernel_set = lambda: "avx2"  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "firesteel.backend.native", native)
-    assert doctor_module.native_kernels() == "avx2"
-    monkeypatch.setitem(sys.modules, "firesteel.backend.native", None)
+    assert doctor_module.native_kernels() == library.best_kernels()
+
+    def missing() -> None:
+        raise ConfigError("the native kernels do not load")
+
+    monkeypatch.setattr(library, "load", missing)
     assert doctor_module.native_kernels() is None
 
 

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from firesteel.backend.base import Backend
     from firesteel.config import EngineConfig
+    from firesteel.models.files import Progress
     from firesteel.types import ModelInfo, Tokenizer
 
 
@@ -32,6 +33,17 @@ def model_path(config: "EngineConfig") -> "Path":
 
         path = quantized(path, config.quantize)
     return path
+
+
+def prepare(config: "EngineConfig", progress: "Progress") -> None:
+    """Pack the weights for own kernels, unless that was done before: a second for 300 MB. Raises like `model_info`."""
+    from firesteel.backend.blueprint import draw
+
+    blueprint = draw(model_path(config), config)
+    if blueprint.native is not None:
+        from firesteel.backend.native.packed import prepare as prepare_packed
+
+        prepare_packed(blueprint.info.path, blueprint.native, progress)
 
 
 def open_backend(config: "EngineConfig") -> "Backend":

@@ -1,4 +1,4 @@
-"""`firesteel cache`: the KV that is kept on disk, shown and cleared; a server may run meanwhile."""
+"""`firesteel cache`: the KV and the packed weights on disk, shown and cleared; a server may run meanwhile."""
 
 import sys
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from firesteel import config
 from firesteel.cli.common import JsonOption, print_json, reported
 from firesteel.errors import ConfigError
 
-app = typer.Typer(help="Show and clear the KV that is kept on disk.", rich_markup_mode=None)
+app = typer.Typer(help="Show and clear the KV and the packed weights that are kept on disk.", rich_markup_mode=None)
 
 UNKNOWN = "unknown"  # a folder whose about.json is missing or damaged
 
@@ -24,14 +24,14 @@ def folder() -> Path:
 @app.callback(invoke_without_command=True)
 @reported()
 def show(context: typer.Context, as_json: JsonOption = False) -> None:
-    """Show how much KV is kept on disk for each model, and since when it has not been used."""
+    """Show how much KV is kept on disk for each model, since when it has not been used, and the packed weights."""
     context.obj = as_json
     if context.invoked_subcommand is not None:
         return
     rows = rows_of(stores_by_model())
     num_bytes = sum(row["bytes"] for row in rows)
     if as_json:
-        print_json({"folder": str(folder()), "bytes": num_bytes, "models": rows})
+        print_json({"folder": str(folder()), "bytes": num_bytes, "models": rows, "packed": packed_copies()})
         return
     from rich.console import Console
     from rich.table import Table
@@ -51,6 +51,16 @@ def show(context: typer.Context, as_json: JsonOption = False) -> None:
             table.add_row(row["model"], *cells)
         Console().print(table)
     typer.echo(f"{megabytes(num_bytes)} in {folder()}")
+    packed = packed_copies()
+    typer.echo(f"{megabytes(packed['bytes'])} of weights packed for own kernels in {packed['folder']}")
+
+
+def packed_copies() -> dict[str, Any]:
+    """Return what the packed weights on disk add up to."""
+    from firesteel.backend.native import packed
+
+    copies = [{"name": path.name, "bytes": path.stat().st_size} for path in packed.kept()]
+    return {"folder": str(packed.folder()), "bytes": sum(int(str(copy["bytes"])) for copy in copies), "copies": copies}
 
 
 @app.command()
@@ -58,12 +68,18 @@ def show(context: typer.Context, as_json: JsonOption = False) -> None:
 def clear(
     context: typer.Context,
     model: Annotated[str | None, typer.Option(help="Only what is kept for this model, as `cache` names it.")] = None,
+    packed: Annotated[
+        bool, typer.Option("--packed", help="Delete the packed weights instead; they are made again on demand.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Delete the KV on disk; a running server computes again what it misses."""
     from firesteel.models.files import megabytes
 
+    if packed:
+        clear_packed(yes, as_json or context.obj)
+        return
     kept = stores_by_model()
     if model is not None and model not in kept:
         names = f"; kept are: {', '.join(kept)}" if kept else ""
@@ -77,6 +93,21 @@ def clear(
         print_json({"folder": str(folder()), "removed_bytes": removed})
     else:
         typer.echo(f"removed {megabytes(removed)} from {folder()}")
+
+
+def clear_packed(yes: bool, as_json: bool) -> None:
+    """Delete the packed weights. Raises ConfigError where nobody can be asked."""
+    from firesteel.backend.native.packed import remove_all
+    from firesteel.models.files import megabytes
+
+    found = packed_copies()
+    if found["copies"] and not yes:
+        ask(f"Delete {megabytes(found['bytes'])} of packed weights in {found['folder']}?")
+    removed = remove_all()
+    if as_json:
+        print_json({"folder": found["folder"], "removed_bytes": removed})
+    else:
+        typer.echo(f"removed {megabytes(removed)} from {found['folder']}")
 
 
 def ask(question: str) -> None:

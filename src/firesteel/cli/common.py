@@ -123,10 +123,17 @@ def reported() -> Iterator[None]:
 
 
 def ensure_model(config: EngineConfig) -> None:
-    """Pull the configured model, and make its requantised copy, unless they are here. Raises ModelError."""
-    if not is_local(config):
-        with shown_progress() as progress:
-            fetch(config, progress)
+    """Pull the configured model, and make its requantised copy and its packed weights, unless they are here.
+
+    Raises ModelError, and ConfigError for what the model does not document.
+    """
+    if config.backend == "scripted":
+        return
+    from firesteel.backend import prepare
+
+    with shown_progress() as progress:
+        fetch(config, progress)
+        prepare(config, progress)
 
 
 def is_local(config: EngineConfig) -> bool:

@@ -147,16 +147,15 @@ def levels(description: Machine, bandwidth: float) -> tuple[Level, ...]:
 def native_kernels() -> str | None:
     """Return the set of own kernels that would run here, as `firesteel.backend.native.kernel_set` says; None: none.
 
-    That function must be cheap: it loads no model.
+    It loads no model.
     """
-    from importlib import import_module
+    from firesteel.backend.native import kernel_set
+    from firesteel.errors import ConfigError
 
     try:
-        native = import_module("firesteel.backend.native")
-    except ImportError:
+        return kernel_set()
+    except ConfigError:  # not built
         return None
-    found: str | None = native.kernel_set()
-    return found
 
 
 def kernels() -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 import ctypes
 import functools
-import mmap
 import os
 import struct
 import time
@@ -38,10 +37,17 @@ class NativeBackend:
         self, blueprint: Blueprint, description: Description, config: EngineConfig, progress: Progress = silent
     ) -> None:
         """Map or pack the weights and make room for KV. Raises ModelError, ConfigError."""
-        self._library = library.load()
+        self._library, self._handle = library.load(), 0
         self.info, self._config = blueprint.info, config
-        sizes = blueprint.sizes
         self.tokenizer = LlamaTokenizer(self.info.path)
+        try:
+            self._set_up(blueprint, description, progress)
+        except BaseException:
+            self.close()
+            raise
+
+    def _set_up(self, blueprint: Blueprint, description: Description, progress: Progress) -> None:
+        sizes = blueprint.sizes
         if self.tokenizer.vocabulary_size != description.shape.vocabulary:
             raise ModelError(
                 f"{self.info.path} has {description.shape.vocabulary} rows of embeddings for "
@@ -59,6 +65,7 @@ class NativeBackend:
         path = Path(self.info.path)
         self._packed = packed.load(path, identity(self.info.path), description, self._source, progress)
         self._handle = self._open(description)
+        self.kernels = str(self._library.fs_engine_kernels(self._handle).decode())  # the instruction set that runs
         self._vocabulary = description.shape.vocabulary
         self._layer_bytes = layer_bytes(description, self._packed)
         self._position_bytes = int(self._library.fs_position_bytes(self._handle))
@@ -73,8 +80,7 @@ class NativeBackend:
     def _map_source(self) -> packed.Bytes:
         """Map the model file: embeddings, norms and unpacked matrices are read where they are."""
         try:
-            with open(self.info.path, "rb") as file:
-                return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+            return packed.map_source(self.info.path)
         except OSError as error:
             raise ModelError(f"{self.info.path} cannot be read: {error.strerror or error}") from error
 
@@ -108,11 +114,6 @@ class NativeBackend:
         self.trim(0, 0)
         self.native_seconds = 0.0
         self.bytes_read = 0
-
-    @property
-    def kernels(self) -> str:
-        """The instruction set that runs."""
-        return str(self._library.fs_engine_kernels(self._handle).decode())
 
     @property
     def head_bytes_read(self) -> int:
@@ -212,7 +213,7 @@ class NativeBackend:
 
     def close(self) -> None:
         """Stop the threads, free KV and vocabulary; mapped weights go with the object."""
-        self._library.fs_close(self._handle)
+        self._library.fs_close(self._handle or None)
         self._handle = 0
         self.tokenizer.close()
 

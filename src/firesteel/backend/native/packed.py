@@ -18,8 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from firesteel import config
+from firesteel.backend.llamacpp.fingerprint import identity as identity_of
 from firesteel.backend.native import library
 from firesteel.backend.native.description import Q8_0, Description, Part, Role
+from firesteel.errors import ModelError
 from firesteel.models import files
 from firesteel.models.files import Progress, silent
 
@@ -123,17 +125,61 @@ def load(model: Path, identity: str, description: Description, source: Bytes, pr
     return Packed(data, places)
 
 
-def read(path: Path, identity: str, size: int) -> Bytes | None:
-    """Return the mapped bytes of a packed copy, or None when there is none, it is of another file, or damaged."""
+def prepare(model: str, description: Description, progress: Progress) -> None:
+    """Pack the weights of the file `model` unless a copy that belongs to it is on disk; its bytes are not checked.
+
+    Raises ModelError when the file cannot be read.
+    """
+    _, size = plan(description)
+    try:
+        identity = identity_of(model)
+        if not size or read_head(path_for(Path(model)), identity, size) is not None:
+            return
+        load(Path(model), identity, description, map_source(model), progress)
+    except OSError as error:
+        raise ModelError(f"{model} cannot be read: {error.strerror or error}") from error
+
+
+def map_source(model: str) -> Bytes:
+    """Return the bytes of a model file, mapped. Raises OSError."""
+    with open(model, "rb") as file:
+        return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
+
+
+def kept() -> list[Path]:
+    """Return the packed copies on disk."""
+    return sorted(folder().glob("*.packed"))
+
+
+def remove_all() -> int:
+    """Delete all packed copies; they are made again when they are needed. Return the bytes that were freed."""
+    removed = 0
+    for path in kept():
+        removed += path.stat().st_size
+        path.unlink(missing_ok=True)
+    return removed
+
+
+def read_head(path: Path, identity: str, size: int) -> Head | None:
+    """Return the head of a packed copy, or None when there is none or it is of another file or layout."""
     try:
         with path.open("rb") as file:
             head = msgspec.json.decode(file.read(HEAD_BYTES).rstrip(b"\0"), type=Head)
-            if (head.layout, head.model, head.bytes) != (library.load().fs_layout_version(), identity, size):
-                return None
-            mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-    except (OSError, ValueError, msgspec.DecodeError):
+    except (OSError, msgspec.DecodeError):
         return None
-    data: Bytes = np.frombuffer(mapped, np.uint8)[HEAD_BYTES:]
+    expected = (library.load().fs_layout_version(), identity, size)
+    return head if (head.layout, head.model, head.bytes) == expected else None
+
+
+def read(path: Path, identity: str, size: int) -> Bytes | None:
+    """Return the mapped bytes of a packed copy, or None when there is none, it is of another file, or damaged."""
+    head = read_head(path, identity, size)
+    if head is None:
+        return None
+    try:
+        data = map_source(str(path))[HEAD_BYTES:]
+    except (OSError, ValueError):
+        return None
     return data if data.size == size and digests(data) == head.digests else None
 
 

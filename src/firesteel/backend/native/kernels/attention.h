@@ -172,13 +172,13 @@ inline void combine(const float* values, const float* most, const float* sums, i
   for (int d = 0; d < size; d += 16) store(out + d, mul(load(out + d), inverse));
 }
 
-// Quantises 32 floats to codes of at most `limit`; returns the scale.
+// Quantises 32 floats to codes of at most `limit`; returns the scale, which is invalid where one of them is.
 FS_INLINE float chunk_codes(const float* x, int limit, int16_t* codes) {
   const float most = reduce_max(max(absolute(load(x)), absolute(load(x + 16))));
   const F inverse = splat(most > 1e-30f ? static_cast<float>(limit) / most : 0.0f);
   store_words(codes, to_int(mul(load(x), inverse)));
   store_words(codes + 16, to_int(mul(load(x + 16), inverse)));
-  return most / static_cast<float>(limit);
+  return most / static_cast<float>(limit) + invalid_among(add(load(x), load(x + 16)));
 }
 
 // Quantises the query `x` of `size` dimensions; `factor` goes into the scales.
@@ -188,14 +188,18 @@ inline void write_query(const float* x, int size, float factor, int16_t* codes, 
 }
 
 template <class Code>
-void write_codes(uint8_t* page, const PageShape& shape, int position, const float* key, const float* value) {
+bool write_codes(uint8_t* page, const PageShape& shape, int position, const float* key, const float* value) {
   Code* keys = reinterpret_cast<Code*>(page);
   Code* values = reinterpret_cast<Code*>(page + shape.codes_bytes());
   float* key_scales = reinterpret_cast<float*>(page + shape.key_scales());
   int16_t codes[kChunk];
-  F largest = splat(0.0f);
-  for (int d = 0; d < shape.head_size; d += 16) largest = max(largest, absolute(load(value + d)));
+  F largest = splat(0.0f), sum = splat(0.0f);
+  for (int d = 0; d < shape.head_size; d += 16) {
+    largest = max(largest, absolute(load(value + d)));
+    sum = add(sum, add(load(value + d), load(key + d)));
+  }
   const float most = reduce_max(largest);
+  const bool is_valid = invalid_among(sum) == 0.0f;
   const int limit = firesteel::value_limit(sizeof(Code));
   const F inverse = splat(most > 1e-30f ? static_cast<float>(limit) / most : 0.0f);
   reinterpret_cast<float*>(page + shape.value_scales())[position] = most / static_cast<float>(limit);
@@ -205,13 +209,17 @@ void write_codes(uint8_t* page, const PageShape& shape, int position, const floa
     store_words(codes, to_int(mul(load(value + d), inverse)));
     store_words(codes + 16, to_int(mul(load(value + d + 16), inverse)));
     for (int i = 0; i < kChunk; ++i) values[shape.value_code(position, d + i)] = static_cast<Code>(codes[i]);
+    if (!is_valid) key_scales[d / kChunk * kPage + position] = 0.0f;
   }
+  if (!is_valid) reinterpret_cast<float*>(page + shape.value_scales())[position] = 0.0f;
+  return is_valid;
 }
 
-// Writes key and value of one position (0 to 63) of a page.
-inline void write_position(uint8_t* page, const PageShape& shape, int position, const float* key, const float* value) {
-  if (shape.code_bytes == 2) write_codes<int16_t>(page, shape, position, key, value);
-  else write_codes<int8_t>(page, shape, position, key, value);
+// Writes key and value of one position (0 to 63) of a page. False when a number is infinite or none: then zeros stand
+// there, since whoever gets the page next must not inherit it.
+inline bool write_position(uint8_t* page, const PageShape& shape, int position, const float* key, const float* value) {
+  if (shape.code_bytes == 2) return write_codes<int16_t>(page, shape, position, key, value);
+  return write_codes<int8_t>(page, shape, position, key, value);
 }
 
 }  // namespace FS_ISA

@@ -38,6 +38,10 @@ FS_INLINE int32_t lane_sums(const int8_t* codes, int count, int times) {
   return static_cast<int32_t>(static_cast<uint16_t>(times * low) | static_cast<uint32_t>(times * high) << 16);
 }
 
+// 0, or not a number where one of 16 is infinite or none: maxima and integers would lose it, and a damaged model would
+// answer as if nothing were wrong.
+FS_INLINE float invalid_among(F x) { return reduce_add(mul(x, splat(0.0f))); }
+
 // Quantises `groups` groups of 32 from a.values + 32 × first on: one scale a group, codes of at most 127.
 inline void quantise(const firesteel::Activations& a, int first, int groups) {
   for (int g = first; g < first + groups; ++g) {
@@ -49,7 +53,7 @@ inline void quantise(const firesteel::Activations& a, int first, int groups) {
     const I low_codes = to_int(mul(low, inverse)), high_codes = to_int(mul(high, inverse));
     store_bytes(codes, low_codes);
     store_bytes(codes + 16, high_codes);
-    a.scales[g] = most / 127.0f;
+    a.scales[g] = most / 127.0f + invalid_among(add(low, high));
     a.sums[g] = reduce_add(add(to_float(low_codes), to_float(high_codes))) * a.scales[g];
     a.starts[3 * g] = lane_sums(codes, 32, -8);
     a.starts[3 * g + 1] = lane_sums(codes, 16, -32);

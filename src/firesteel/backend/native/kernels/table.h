@@ -19,7 +19,7 @@ struct Kernels {
   void (*combine)(const float* values, const float* most, const float* sums, int ranges, size_t stride,
                   size_t scalar_stride, int size, float* out);
   void (*write_query)(const float* x, int size, float factor, int16_t* codes, float* scales);
-  void (*write_position)(uint8_t* page, const PageShape& shape, int position, const float* key, const float* value);
+  bool (*write_position)(uint8_t* page, const PageShape& shape, int position, const float* key, const float* value);
 };
 
 // The tables that this build holds, the portable one first, the fastest last.

@@ -69,7 +69,7 @@ void Engine::rotate(Team& team, const Layer& layer, int index) {
     rotate_head(row, key, layer.key_bias ? layer.key_bias + kv_head * size : nullptr, layer.key_norm);
     if (layer.value_bias) kernels_.accumulate(value, layer.value_bias + kv_head * size, 1.0f, size);
     uint8_t* part = kv_.part(runs_[row_run_[row]].sequence, positions_[row], index, kv_head);
-    kernels_.write_position(part, kv_.shape(), positions_[row] % kPage, key, value);
+    if (!kernels_.write_position(part, kv_.shape(), positions_[row] % kPage, key, value)) invalid_ = true;
   });
 }
 

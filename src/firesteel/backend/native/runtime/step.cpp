@@ -12,6 +12,10 @@ constexpr int kMostRanges = 32;   // of a context; a range is longer in a larger
 constexpr int kPhasesPerLayer = 16, kOtherPhases = 16;
 constexpr int kUnitQueries = 64;  // of one head in one unit of attention
 
+bool is_finite(const float* x, int n) {
+  return std::all_of(x, x + n, [](float value) { return std::isfinite(value); });
+}
+
 std::vector<float> frequencies_of(const Model& model) {
   const int half = model.settings.head_size / 2;
   std::vector<float> result(half);
@@ -102,20 +106,29 @@ void Engine::plan_outputs(const Run& run, int first_row) {
 }
 
 Status Engine::step(const Run* runs, int num_runs, const int32_t* tokens) {
-  const Status prepared = prepare(runs, num_runs, tokens);
-  if (prepared != Status::done) return prepared;
+  Status status = prepare(runs, num_runs, tokens);
+  if (status == Status::done) status = run();
+  for (const Run& run : runs_) {  // what was taken for rows that do not count is given back
+    if (status == Status::done) kv_.set_length(run.sequence, run.position + run.count);
+    else if (status != Status::bad_request) kv_.trim(run.sequence, run.position);
+  }
+  return status;
+}
+
+Status Engine::run() {
   shares_.reset();
   stopping_ = false;
+  invalid_ = false;
   pool_.run([](void* self, int thread) {
     Engine& engine = *static_cast<Engine*>(self);
     Team team{engine.pool_, engine.shares_, thread};
     engine.compute(team);
   }, this);
   if (stopping_) return Status::aborted;
+  if (invalid_) return Status::invalid_numbers;
   head_.finish();
   for (size_t i = 0; i < wanted_.size(); ++i)
     if (!wanted_[i].logits && head_.best(static_cast<int>(i)) < 0) return Status::invalid_numbers;
-  for (const Run& run : runs_) kv_.set_length(run.sequence, run.position + run.count);
   return Status::done;
 }
 
@@ -148,6 +161,7 @@ void Engine::compute(Team& team) {
     const int slot = head_.slot(i);
     const float* from = buffers_.residual.data() + wanted_rows_[i] * buffers_.embedding_stride;
     kernels_.normalise(from, model_.output_norm, s.epsilon, s.embedding, head_.states().values(slot));
+    if (!is_finite(head_.states().values(slot), s.embedding)) invalid_ = true;
     kernels_.quantise(head_.states().view().at(slot), 0, head_.states().view().groups);
   });
   team.meet();

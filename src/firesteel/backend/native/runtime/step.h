@@ -43,6 +43,7 @@ class Engine {
     int run, first_row, rows, first_page, end_page, range;
   };
   Status prepare(const Run* runs, int num_runs, const int32_t* tokens);
+  Status run();
   bool is_valid(const Run& run) const;
   void plan_attention(int run, int first_row);
   void plan_outputs(const Run& run, int first_row);
@@ -80,6 +81,7 @@ class Engine {
   int rows_ = 0;
   std::atomic<bool> abort_{false};
   bool stopping_ = false;
+  std::atomic<bool> invalid_{false};  // a number that is infinite or none was met
 };
 
 }  // namespace firesteel
