@@ -10,8 +10,13 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 INSTRUCTIONS = (
     "avx2",
@@ -27,9 +32,18 @@ INSTRUCTIONS = (
     "sve",
 )
 CACHES = Path("/sys/devices/system/cpu/cpu0/cache")
+DRAM = "DRAM"  # beyond all caches
+PASS_BYTES = 64 << 20  # read by one run at least: handing work to threads must cost nothing beside it
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 MATRIX_ROWS = 1536  # three float32 matrices of 9 MB: large enough for full speed, small enough for 0.1 s a run
+
+
+class Cache(msgspec.Struct, frozen=True):
+    """One level of the processor's caches: `bytes` is what the cores that we may use have of it together."""
+
+    level: str  # L1, L2, L3
+    bytes: int
 
 
 class Machine(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,24 +148,67 @@ def cache_bytes() -> int:
     return max((int(size.rstrip("K")) * 1024 for size in sizes if size.endswith("K")), default=32 << 20)
 
 
+def caches() -> tuple[Cache, ...]:
+    """Return the levels that hold data, the smallest first; empty where the kernel does not say."""
+    found = [_cache(folder) for folder in sorted(CACHES.glob("index*"))]
+    return tuple(cache for cache in found if cache is not None)
+
+
+def _cache(folder: Path) -> Cache | None:
+    """Return the cache that a folder of sysfs describes; None for one of instructions only."""
+    try:
+        kind, level, size, shared = (
+            (folder / name).read_text().strip() for name in ("type", "level", "size", "shared_cpu_list")
+        )
+        if kind == "Instruction" or not size.endswith("K"):
+            return None
+        num_caches = max(1, round(num_cores() / max(1, num_listed(shared))))
+        return Cache(f"L{int(level)}", int(size[:-1]) * 1024 * num_caches)
+    except (OSError, ValueError):
+        return None
+
+
+def num_listed(processors: str) -> int:
+    """Return how many processors the kernel lists, such as in "0-3,8"."""
+    ranges = (part.partition("-") for part in processors.split(","))
+    return sum(int(last or first) - int(first) + 1 for first, _, last in ranges)
+
+
+def level_of(num_bytes: int, levels: tuple[Cache, ...]) -> str:
+    """Return the first of the levels that holds so much, read again and again; DRAM where none does."""
+    return next((cache.level for cache in levels if num_bytes <= cache.bytes), DRAM)
+
+
 def load_average() -> float:
     """Return how many processes wanted a core in the last minute; above 0.5, do not trust a figure."""
     return os.getloadavg()[0]
 
 
-def read_bandwidth(num_threads: int, *, runs: int = 12) -> float:
-    """Return the most bytes a second that `num_threads` threads read from DRAM together, best of `runs`.
+def read_bandwidth(num_threads: int, *, size: int | None = None, runs: int = 12) -> float:
+    """Return the most bytes a second that `num_threads` threads read together, again and again, from `size` bytes.
 
-    Each thread takes the maximum of its share of a buffer of four last-level caches (a vectorised read with
-    next to no arithmetic; numpy lets go of the interpreter lock meanwhile). Costs about 50 ms a run.
+    Each thread takes the maximum of its share of the buffer (a vectorised read with next to no arithmetic; numpy
+    lets go of the interpreter lock meanwhile). Without a size it is DRAM that is read (`dram_bytes`).
+    Best of `runs`, of some 10 ms each.
     """
     import numpy as np
 
-    size = min(max(4 * cache_bytes(), 256 << 20), memory_bytes() // 8)
-    buffer = np.ones(size // 8, dtype=np.int64)  # ones, since zero pages would share one frame
+    size = min(size, memory_bytes() // 8) if size else dram_bytes()
+    buffer = np.ones(max(size // 8, num_threads), dtype=np.int64)  # ones, since zero pages would share one frame
+    passes = max(1, PASS_BYTES // buffer.nbytes)
+
+    def read(part: "npt.NDArray[np.int64]") -> None:
+        again = np.lib.stride_tricks.as_strided(part, (passes, part.size), (0, part.itemsize), writeable=False)
+        np.maximum.reduce(again, axis=1)
+
     parts = np.array_split(buffer, num_threads)
     with ThreadPoolExecutor(num_threads) as pool:
-        return buffer.nbytes / best_seconds(lambda: list(pool.map(np.maximum.reduce, parts)), runs)
+        return passes * buffer.nbytes / best_seconds(lambda: list(pool.map(read, parts)), runs)
+
+
+def dram_bytes() -> int:
+    """Return how much is read to measure DRAM: four last-level caches, and not so much that memory gets short."""
+    return min(max(4 * cache_bytes(), 256 << 20), memory_bytes() // 8)
 
 
 def matrix_rate(*, runs: int = 5) -> float:

@@ -28,7 +28,7 @@ TOKENS = [(index * 89 + index // 7) % 256 for index in range(400)]
 
 def open_tiny(path: Path, **config: Any) -> Backend:
     values = {"num_threads": 1, "max_live": 4, "context_tokens": 768} | config
-    return open_backend(EngineConfig(model=str(path), cache_bytes=0, **values))
+    return open_backend(EngineConfig(backend="llamacpp", model=str(path), cache_bytes=0, **values))
 
 
 @pytest.fixture(scope="module", params=["f16", "q8_0"])
@@ -221,7 +221,9 @@ def test_what_the_model_does_not_document_is_refused(tmp_path: Path) -> None:
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("kv_type", ["f16", "q8_0"])
 def test_the_real_model_goes_on_from_blocks(kv_type: Any) -> None:
-    backend = open_backend(EngineConfig(model=DEFAULT, context_tokens=1024, kv_type=kv_type, cache_bytes=0))
+    backend = open_backend(
+        EngineConfig(backend="llamacpp", model=DEFAULT, context_tokens=1024, kv_type=kv_type, cache_bytes=0)
+    )
     tokens = backend.tokenizer.encode("def add(a, b):\n    return a + b\n\n\n" * 30, special=False)[:300]
     before = compute(backend, 0, tokens)
     blocks = [backend.save(0, start, start + 100) for start in (0, 100, 200)]

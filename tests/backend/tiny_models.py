@@ -1,8 +1,9 @@
 """Tiny models with random weights and a vocabulary of bytes: real libllama in milliseconds, no download."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,12 @@ CONTEXT = 2048
 END = "<|end|>"
 
 Weights = dict[str, npt.NDArray[np.float32]]
+Encode = Callable[[str, npt.NDArray[np.float32]], tuple[int, bytes]]  # ggml type and bytes of a tensor
+
+
+def as_floats(name: str, weight: npt.NDArray[np.float32]) -> tuple[int, bytes]:
+    """Every tensor as F32."""
+    return 0, weight.astype("<f4").tobytes()
 
 
 def byte_letters() -> list[str]:
@@ -23,7 +30,14 @@ def byte_letters() -> list[str]:
     return [chr(byte if byte in printable else next(others)) for byte in range(256)]
 
 
-def write(path: Path, architecture: str, layers: int, settings: dict[str, tuple[str, Any]], weights: Weights) -> Path:
+def write(
+    path: Path,
+    architecture: str,
+    layers: int,
+    settings: dict[str, tuple[str, Any]],
+    weights: Weights,
+    encode: Encode = as_floats,
+) -> Path:
     tokens = [*byte_letters(), "ab", END]
     metadata: dict[str, tuple[str, Any]] = {
         "general.architecture": ("str", architecture),
@@ -45,8 +59,9 @@ def write(path: Path, architecture: str, layers: int, settings: dict[str, tuple[
     data = b""
     for name, weight in weights.items():
         dimensions = weight.shape[::-1]  # GGUF names the fastest dimension first
-        header += string(name) + struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, 0, len(data))
-        data += weight.astype("<f4").tobytes()
+        kind, content = encode(name, weight)
+        header += string(name) + struct.pack(f"<I{len(dimensions)}QIQ", len(dimensions), *dimensions, kind, len(data))
+        data += content
         data += b"\0" * (-len(data) % 32)
     path.write_bytes(header + b"\0" * (-len(header) % 32) + data)
     return path
@@ -149,3 +164,80 @@ def recurrent(path: Path) -> Path:
         "ssm.time_step_rank": ("u32", 2),
     }
     return write(path, "mamba", 2, settings, weights)
+
+
+class Sizes(NamedTuple):
+    """Sizes of a `decoder`; all of its matrices have rows of multiples of 256 unless told otherwise."""
+
+    layers: int = 2
+    width: int = 256
+    inner: int = 512
+    heads: int = 4
+    kv_heads: int = 2
+    head: int = 64
+    experts: int = 8
+    experts_used: int = 2
+    is_tied: bool = False
+
+
+STANDARD = Sizes()
+
+
+def decoder(path: Path, architecture: str, sizes: Sizes = STANDARD, encode: Encode = as_floats) -> Path:
+    """A model of the architectures llama, qwen2 (biases), qwen3 (head norms) or qwen3moe (experts, too)."""
+    draw = Draw()
+    weights = {
+        "token_embd.weight": draw(258, sizes.width, scale=1.0),
+        "output_norm.weight": around_one(draw, sizes.width),
+    }
+    if not sizes.is_tied:
+        weights["output.weight"] = draw(258, sizes.width, scale=3 / np.sqrt(sizes.width))
+    for layer in range(sizes.layers):
+        weights |= decoder_block(draw, f"blk.{layer}", architecture, sizes)
+    return write(path, architecture, sizes.layers, decoder_settings(architecture, sizes), weights, encode)
+
+
+def around_one(draw: Draw, size: int) -> npt.NDArray[np.float32]:
+    return 1 + draw(size, scale=0.1)
+
+
+def decoder_block(draw: Draw, block: str, architecture: str, sizes: Sizes) -> Weights:
+    width, queries, keys = sizes.width, sizes.heads * sizes.head, sizes.kv_heads * sizes.head
+    shapes: dict[str, tuple[int, ...]] = {
+        "attn_q": (queries, width),
+        "attn_k": (keys, width),
+        "attn_v": (keys, width),
+        "attn_output": (width, queries),
+    }
+    if architecture == "qwen3moe":
+        several = sizes.experts
+        shapes["ffn_gate_inp"] = (several, width)
+        shapes |= {f"ffn_{part}_exps": (several, sizes.inner, width) for part in ("gate", "up")}
+        shapes["ffn_down_exps"] = (several, width, sizes.inner)
+    else:
+        shapes |= {"ffn_gate": (sizes.inner, width), "ffn_up": (sizes.inner, width), "ffn_down": (width, sizes.inner)}
+    weights = {f"{block}.{name}.weight": draw(*shape) for name, shape in shapes.items()}
+    weights |= {f"{block}.{name}.weight": around_one(draw, width) for name in ("attn_norm", "ffn_norm")}
+    if architecture == "qwen2":
+        rows = {"attn_q": queries, "attn_k": keys, "attn_v": keys}
+        weights |= {f"{block}.{name}.bias": draw(count, scale=0.5) for name, count in rows.items()}
+    if architecture in ("qwen3", "qwen3moe"):
+        weights |= {f"{block}.{name}_norm.weight": around_one(draw, sizes.head) for name in ("attn_q", "attn_k")}
+    return weights
+
+
+def decoder_settings(architecture: str, sizes: Sizes) -> dict[str, tuple[str, Any]]:
+    found: dict[str, tuple[str, Any]] = {
+        "embedding_length": ("u32", sizes.width),
+        "feed_forward_length": ("u32", sizes.inner),
+        "attention.head_count": ("u32", sizes.heads),
+        "attention.head_count_kv": ("u32", sizes.kv_heads),
+        "attention.key_length": ("u32", sizes.head),
+        "attention.value_length": ("u32", sizes.head),
+        "rope.freq_base": ("f32", 10_000.0),
+    }
+    if architecture == "qwen3moe":
+        found["expert_count"] = ("u32", sizes.experts)
+        found["expert_used_count"] = ("u32", sizes.experts_used)
+        found["expert_feed_forward_length"] = ("u32", sizes.inner)
+    return found

@@ -4,7 +4,7 @@ import pytest
 
 from firesteel.bench import options as option_module
 from firesteel.bench import runner
-from firesteel.bench.options import Kind, Options
+from firesteel.bench.options import Kind, Options, Span
 from firesteel.cli import bench as command
 from firesteel.errors import ConfigError
 from firesteel.models.catalogue import DEFAULT
@@ -50,6 +50,17 @@ def test_options_reach_the_kind(asked: list[Options]) -> None:
         ("decode", {"end_to_end": True, "kv_type": "f16"}, "takes no --kv-type or --end-to-end"),
         ("steer", {"tokens": [1, 2]}, "takes --tokens once"),
         ("ttft", {"model": "scripted", "vs": "llama-server"}, "has no file"),
+        ("step", {"model": "scripted", "backend": "auto"}, "has no file"),
+        ("step", {"backend": "scripted"}, "ask for --model scripted"),
+        ("step", {"vs": "llama-server"}, "'llama-server': bench step is measured beside llamacpp and ik"),
+        ("decode", {"vs": "llama-server,ik"}, "'ik': bench decode is measured beside llama-server"),
+        ("decode", {"rows": ["1"]}, "takes no --rows"),
+        ("step", {"tokens": [4]}, "takes no --tokens; it takes --backend, --history"),
+        ("step", {"rows": ["1,x"]}, "--rows 'x' is no number"),
+        ("step", {"rows": ["0"]}, "--rows '0' is no number of 1"),
+        ("step", {"history": ["²"]}, "--history '²' is no number"),
+        ("step", {"prefill": ["9-9"]}, "--prefill '9-9' is no number of tokens"),
+        ("step", {"prefill": ["-5"]}, "--prefill '-5'"),
     ],
 )
 def test_what_does_not_apply_is_refused(
@@ -58,6 +69,13 @@ def test_what_does_not_apply_is_refused(
     with pytest.raises(ConfigError, match=words):
         command.bench(kind, **given)
     assert not asked
+
+
+def test_steps_are_told_by_lists_in_any_order(asked: list[Options]) -> None:
+    command.bench("step", vs="ik, llamacpp", rows=["4,1", "1"], history=["128"], prefill=["512,7700-8200"])
+    (found,) = asked
+    assert (found.kernels, found.with_peer, found.backend) == (("llamacpp", "ik"), False, "auto")
+    assert (found.rows, found.histories, found.prefills) == ((1, 4), (128,), (Span(0, 512), Span(7_700, 8_200)))
 
 
 def test_a_report_of_the_scripted_backend_is_complete() -> None:

@@ -1,6 +1,9 @@
 import json
+import sys
+import types
 from pathlib import Path
 
+import msgspec
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -8,6 +11,7 @@ from typer.testing import CliRunner
 from firesteel import machine
 from firesteel.cli import doctor as doctor_module
 from firesteel.cli.doctor import Storage, doctor, outlook, parse_kernels, sources
+from firesteel.machine import Cache, Machine
 from firesteel.models import catalogue
 from tests.backend import tiny_models
 
@@ -17,9 +21,14 @@ GIB = 1 << 30
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CliRunner:
     """A machine whose bandwidth is known, with an empty home."""
-    monkeypatch.setattr(machine, "read_bandwidth", lambda num_threads: 10e9)
+    monkeypatch.setattr(machine, "read_bandwidth", lambda num_threads, *, size=None: 10e9 if size is None else 99e9)
+    monkeypatch.setattr(machine, "caches", lambda: (Cache("L1", 1 << 16), Cache("L2", 1 << 20), Cache("L3", 1 << 25)))
     monkeypatch.setenv("FIRESTEEL_HOME", str(tmp_path / "not" / "yet"))
     return CliRunner()
+
+
+def of_memory(size: int) -> Machine:
+    return msgspec.structs.replace(machine.describe(), memory_bytes=size)
 
 
 def application() -> typer.Typer:
@@ -37,6 +46,14 @@ def test_json_document(run: CliRunner, monkeypatch: pytest.MonkeyPatch) -> None:
     assert document["storage"]["offline"]
     assert document["storage"]["free_bytes"] > 0
     assert "SSE3" in document["kernels"] or "NEON" in document["kernels"]
+    assert document["native_kernels"] == doctor_module.native_kernels()
+    assert [(level["name"], level["read_bytes_per_second"]) for level in document["levels"]] == [
+        ("L2", 99e9),
+        ("L3", 99e9),
+        ("DRAM", 10e9),
+    ]
+    assert [level["measured_bytes"] for level in document["levels"][:2]] == [1 << 19, 1 << 24]
+    assert {model["level"] for model in document["models"]} == {"DRAM"}
     assert [model["name"] for model in document["models"]] == [entry.name for entry in catalogue.CATALOGUE]
 
 
@@ -44,7 +61,14 @@ def test_table_names_every_model(run: CliRunner, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("COLUMNS", "160")
     result = run.invoke(application())
     assert result.exit_code == 0, result.output
-    for words in ("10.0 GB/s", "estimates", *(entry.name for entry in catalogue.CATALOGUE)):
+    for words in (
+        "10.0 GB/s",
+        "L3 (32 MiB) 99 GB/s",
+        "DRAM, 10 GB/s",
+        "own kernels",
+        "estimates",
+        *(entry.name for entry in catalogue.CATALOGUE),
+    ):
         assert words in result.stdout
 
 
@@ -69,18 +93,37 @@ def test_outlook_of_a_model_that_is_not_here(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("FIRESTEEL_HOME", str(tmp_path))
     entry = catalogue.find(catalogue.DEFAULT)
     assert entry.bytes is not None
-    found = outlook(entry, 16 * GIB, 10 * entry.bytes)
+    found = outlook(entry, of_memory(16 * GIB), 10 * entry.bytes)
     assert (found.expected_slow, found.expected_fast) == (5.0, 10.0)
     assert found.path is None
     assert found.fits
-    assert not outlook(entry, GIB, 1e9).fits
+    assert not outlook(entry, of_memory(GIB), 1e9).fits
 
 
 def test_outlook_of_a_model_that_is_here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(doctor_module, "local_path", lambda entry: tmp_path / "model.gguf")
     monkeypatch.setattr(doctor_module, "weights_read", lambda path: 100_000_000)
-    found = outlook(catalogue.find(catalogue.DEFAULT), 16 * GIB, 10e9)
-    assert (found.bytes_per_token, found.expected_fast) == (100_000_000, 100.0)
+    found = outlook(catalogue.find(catalogue.DEFAULT), of_memory(16 * GIB), 10e9)
+    assert (found.bytes_per_token, found.level, found.expected_fast) == (100_000_000, "DRAM", 100.0)
+
+
+@pytest.mark.usefixtures("run")
+def test_weights_that_stay_in_a_cache_are_expected_at_its_bandwidth(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(doctor_module, "local_path", lambda entry: tmp_path / "model.gguf")
+    monkeypatch.setattr(doctor_module, "weights_read", lambda path: 9_900_000)
+    found = outlook(catalogue.find(catalogue.DEFAULT), of_memory(16 * GIB), 10e9)
+    assert (found.level, found.read_bytes_per_second, found.expected_fast) == ("L3", 99e9, 10_000.0)
+
+
+def test_own_kernels_are_named_by_the_native_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    native = types.ModuleType("firesteel.backend.native")
+    native.kernel_set = lambda: "avx2"  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "firesteel.backend.native", native)
+    assert doctor_module.native_kernels() == "avx2"
+    monkeypatch.setitem(sys.modules, "firesteel.backend.native", None)
+    assert doctor_module.native_kernels() is None
 
 
 def test_kernels_are_those_that_are_switched_on() -> None:

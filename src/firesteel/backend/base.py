@@ -124,7 +124,10 @@ class Backend(Protocol):
 
     @property
     def state_fingerprint(self) -> str:
-        """What a saved KV depends on: model, KV types, build. Another fingerprint's states must not be loaded."""
+        """What a saved KV depends on: backend, model, KV types, build. Another one's states must not be loaded.
+
+        Step costs that were learned are kept under it, too, so a change of kernels must change it.
+        """
         ...
 
     def save(self, sequence: int, start: int = 0, end: int | None = None) -> State:

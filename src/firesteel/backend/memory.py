@@ -54,9 +54,7 @@ def kv_bytes(config: EngineConfig, sizes: Sizes, dimensions: Dimensions) -> int:
     return int(cells * bytes_per_token(config, dimensions)) + sizes.num_reserved * dimensions.state_bytes
 
 
-def compute_bytes(
-    config: EngineConfig, sizes: Sizes, dimensions: Dimensions, *, scores_at_once: bool = True
-) -> int:
+def compute_bytes(config: EngineConfig, sizes: Sizes, dimensions: Dimensions, *, scores_at_once: bool = True) -> int:
     """Return the bytes of intermediate results, as llama.cpp's graph allocator reserves them.
 
     Without flash attention the scores of all heads exist at once: rows × cells × heads × 6 bytes. The mask takes

@@ -31,9 +31,7 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         return self.chunk_rows + self.num_live
 
 
-def sizes(
-    config: EngineConfig, context: Context, dimensions: Dimensions, *, scores_at_once: bool = True
-) -> Sizes:
+def sizes(config: EngineConfig, context: Context, dimensions: Dimensions, *, scores_at_once: bool = True) -> Sizes:
     """Return the sizes of the context for `config`. Raises `ConfigError` for what the model does not document.
 
     `scores_at_once`: attention holds the scores of all heads, rows and cells in memory (llama.cpp's way).

@@ -4,6 +4,8 @@ from typing import Literal
 
 import msgspec
 
+from firesteel.config import BackendName
+
 Kind = Literal[
     "decode",
     "prefill",
@@ -19,7 +21,19 @@ Kind = Literal[
     "restart",
     "churn",
     "context",
+    "step",
 ]
+KernelName = Literal["llamacpp", "ik"]
+
+
+class Span(msgspec.Struct, frozen=True):
+    """The tokens from position `start` up to `end`."""
+
+    start: int
+    end: int
+
+    def __str__(self) -> str:
+        return f"{self.start}-{self.end}"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,6 +52,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     kv_type: Literal["f16", "q8_0"] = "f16"  # context
     separate: bool = False  # churn: the conversations share no prefix
     end_to_end: bool = False  # context: one long prompt over HTTP instead of a cache filled by copies
+    backend: BackendName = "auto"  # step: ours
+    kernels: tuple[KernelName, ...] = ()  # step: beside ours
+    rows: tuple[int, ...] = ()  # step
+    histories: tuple[int, ...] = ()  # step
+    prefills: tuple[Span, ...] = ()  # step
 
     def num_tokens(self, default: int) -> int:
         """Return the one number of tokens that was asked for, else `default`."""

@@ -43,7 +43,10 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """What a kind found out: the part of the report that is its own. `theirs` is empty without a peer."""
+    """What a kind found out: the part of the report that is its own. `theirs` is empty without a peer.
+
+    `peer`: who that was, where it is not the server that `bench.peer` describes.
+    """
 
     workload: str
     unit: str
@@ -51,6 +54,7 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     theirs: list[float]
     ceiling: Ceiling
     details: dict[str, Any]
+    peer: str = ""
 
 
 def ratio_median(ours: list[float], peer: Peer | None) -> float | None:

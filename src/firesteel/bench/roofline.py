@@ -20,7 +20,7 @@ class Ceiling(msgspec.Struct, frozen=True):
     what: str
 
 
-EMBEDDING, HEAD, LAYERS = "token_embd.weight", "output.weight", "blk."
+EMBEDDING, HEAD, LAYERS, QUERIES = "token_embd.weight", "output.weight", "blk.", ".attn_q.weight"
 
 
 def bytes_per_token(header: Header) -> int:
@@ -39,6 +39,20 @@ def multiply_adds_per_token(header: Header) -> int:
     The head is left out: it is computed for a prompt's last token only.
     """
     return sum(num_weights(tensor) for tensor in header.tensors if is_layer_matrix(tensor))
+
+
+def head_multiply_adds(header: Header) -> int:
+    """Return the multiply-adds of one row of logits."""
+    weights = {tensor.name: num_weights(tensor) for tensor in header.tensors}
+    return weights.get(HEAD, weights.get(EMBEDDING, 0))
+
+
+def attention_multiply_adds(header: Header) -> int:
+    """Return the multiply-adds of one row with one token of history: its scores, and the sum of the values.
+
+    0 for models whose queries have no matrix of their own.
+    """
+    return sum(2 * tensor.dimensions[1] for tensor in header.tensors if tensor.name.endswith(QUERIES))
 
 
 def is_layer_matrix(tensor: Tensor) -> bool:

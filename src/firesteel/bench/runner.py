@@ -22,6 +22,7 @@ MODULES: dict[Kind, str] = {
     "restart": "restart",
     "churn": "churn",
     "context": "context",
+    "step": "step",
 }
 
 
@@ -34,7 +35,7 @@ def run(options: Options) -> Report:
     description, load = machine.describe(), machine.load_average()
     module = import_module(f"firesteel.bench.{MODULES[options.kind]}")
     measured: Measurement = module.measure(options, subject)
-    theirs = Peer(peer_name, measured.theirs) if measured.theirs else None
+    theirs = Peer(measured.peer or peer_name, measured.theirs) if measured.theirs else None
     return Report(
         kind=options.kind,
         workload=measured.workload,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ from firesteel.bench.servers import Server
 from firesteel.bench.subject import Subject
 
 DEFAULT_CONTEXT = 16_384  # our server's; only a longer history asks for more
+S = TypeVar("S")
 ROOM_TOKENS = 1_024  # beside the history, for what is said in a benchmark
 
 
@@ -59,7 +60,7 @@ def both(
         yield found
 
 
-def in_turns(pairs: int, sides: Sequence[Side]) -> Iterator[tuple[int, Side]]:
+def in_turns(pairs: int, sides: Sequence[S]) -> Iterator[tuple[int, S]]:
     """Yield the number of each pair, from 1, with each side: A B B A …, so that a slow spell favours neither."""
     for number in range(1, pairs + 1):
         for side in sides if number % 2 else reversed(sides):

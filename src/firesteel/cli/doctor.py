@@ -19,6 +19,15 @@ WORKING_BYTES = 1 << 30  # beside the weights: context, caches, the program itse
 REACHED = (0.5, 1.0)  # the share of the bandwidth ceiling that decode reaches, at worst and at best
 
 
+class Level(msgspec.Struct, frozen=True, kw_only=True):
+    """One level of the memory."""
+
+    name: str  # L2, L3, DRAM
+    bytes: int  # of a cache: what all cores that we may use have of it together
+    measured_bytes: int  # what was read, again and again
+    read_bytes_per_second: float
+
+
 class ModelOutlook(msgspec.Struct, frozen=True, kw_only=True):
     """What to expect of one model of the catalogue. The speeds are estimates, in tokens a second."""
 
@@ -27,6 +36,8 @@ class ModelOutlook(msgspec.Struct, frozen=True, kw_only=True):
     file_bytes: int
     fits: bool
     bytes_per_token: int  # the file's size where the file is not here to be asked
+    level: str  # of the memory, in which so many bytes stay from one token to the next
+    read_bytes_per_second: float  # of so many bytes, all cores
     expected_slow: float
     expected_fast: float
 
@@ -47,7 +58,9 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     machine: Machine
     kernels: tuple[str, ...]  # instruction sets and features that llama.cpp was built with
+    native_kernels: str | None  # the set that the native backend uses here; None: there is none
     read_bytes_per_second: float  # DRAM, all cores
+    levels: tuple[Level, ...]  # the caches, then DRAM
     storage: Storage
     models: tuple[ModelOutlook, ...]
     available_bytes: int  # memory that could be taken now
@@ -72,7 +85,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
 
 
 def diagnose() -> Diagnosis:
-    """Examine the machine; costs about two seconds, most of it for the memory bandwidth."""
+    """Examine the machine; costs about three seconds, most of it for the memory bandwidth."""
     from firesteel import __version__, machine
     from firesteel.models import catalogue
 
@@ -82,11 +95,11 @@ def diagnose() -> Diagnosis:
         version=__version__,
         machine=description,
         kernels=kernels(),
+        native_kernels=native_kernels(),
         read_bytes_per_second=bandwidth,
+        levels=levels(description, bandwidth),
         storage=storage(),
-        models=tuple(
-            outlook(entry, description.memory_bytes, bandwidth) for entry in catalogue.CATALOGUE if entry.bytes
-        ),
+        models=tuple(outlook(entry, description, bandwidth) for entry in catalogue.CATALOGUE if entry.bytes),
         available_bytes=machine.available_bytes(),
         memory=memory_of_default(),
     )
@@ -111,6 +124,39 @@ def memory_line(diagnosis: Diagnosis) -> str:
     if diagnosis.memory is None:
         return f"{available}. What {DEFAULT} takes is known once it is pulled."
     return f"{available}; {DEFAULT} takes up to {megabytes(diagnosis.memory.total)}: {parts(diagnosis.memory)}."
+
+
+def levels(description: Machine, bandwidth: float) -> tuple[Level, ...]:
+    """Return the caches, each measured at half its size so that nothing else need leave it, then DRAM (`bandwidth`)."""
+    from firesteel import machine
+
+    found = []
+    for cache in machine.caches()[1:]:  # no model lives in the first level
+        half = cache.bytes // 2
+        speed = machine.read_bandwidth(description.num_cores, size=half)
+        found.append(Level(name=cache.level, bytes=cache.bytes, measured_bytes=half, read_bytes_per_second=speed))
+    dram = Level(
+        name=machine.DRAM,
+        bytes=description.memory_bytes,
+        measured_bytes=machine.dram_bytes(),
+        read_bytes_per_second=bandwidth,
+    )
+    return (*found, dram)
+
+
+def native_kernels() -> str | None:
+    """Return the set of own kernels that would run here, as `firesteel.backend.native.kernel_set` says; None: none.
+
+    That function must be cheap: it loads no model.
+    """
+    from importlib import import_module
+
+    try:
+        native = import_module("firesteel.backend.native")
+    except ImportError:
+        return None
+    found: str | None = native.kernel_set()
+    return found
 
 
 def kernels() -> tuple[str, ...]:
@@ -144,17 +190,24 @@ def storage() -> Storage:
     )
 
 
-def outlook(entry: "Entry", memory_bytes: int, bandwidth: float) -> ModelOutlook:
-    """Return what to expect of a catalogue model with this much memory and bandwidth (bytes a second)."""
+def outlook(entry: "Entry", description: Machine, bandwidth: float) -> ModelOutlook:
+    """Return what to expect of a catalogue model here; `bandwidth` (bytes a second) is DRAM's."""
+    from firesteel import machine
+
     path = local_path(entry)
     size = entry.bytes or 0
     needed = weights_read(path) if path else size
+    level = machine.level_of(needed, machine.caches())
+    if level != machine.DRAM:
+        bandwidth = machine.read_bandwidth(description.num_cores, size=needed)
     return ModelOutlook(
         name=entry.name,
         path=str(path) if path else None,
         file_bytes=size,
-        fits=size + WORKING_BYTES <= memory_bytes,
+        fits=size + WORKING_BYTES <= description.memory_bytes,
         bytes_per_token=needed,
+        level=level,
+        read_bytes_per_second=bandwidth,
         expected_slow=REACHED[0] * bandwidth / needed,
         expected_fast=REACHED[1] * bandwidth / needed,
     )
@@ -186,10 +239,18 @@ def machine_table(diagnosis: Diagnosis) -> "Table":
     table.add_row("instructions", ", ".join(machine.instructions))
     table.add_row("memory", f"{machine.memory_bytes / 2**30:.1f} GiB")
     table.add_row("memory bandwidth", f"{diagnosis.read_bytes_per_second / 1e9:.1f} GB/s read, measured just now")
+    table.add_row("caches", "; ".join(map(level_words, diagnosis.levels[:-1])))
+    table.add_row("own kernels", diagnosis.native_kernels or "none")
     table.add_row("llama.cpp kernels", ", ".join(diagnosis.kernels))
     table.add_row("models live in", f"{storage.home} ({storage.free_bytes / 1e9:.0f} GB free)")
     table.add_row("sources", sources(storage))
     return table
+
+
+def level_words(level: Level) -> str:
+    """Return a level of the memory as people read it."""
+    size = f"{level.bytes / 2**20:.3g} MiB" if level.bytes < 1 << 30 else f"{level.bytes / 2**30:.3g} GiB"
+    return f"{level.name} ({size}) {level.read_bytes_per_second / 1e9:.0f} GB/s"
 
 
 def sources(storage: Storage) -> str:
@@ -204,9 +265,10 @@ def model_table(models: tuple[ModelOutlook, ...]) -> "Table":
     """Return what to expect of each model as a table."""
     from rich.table import Table
 
-    table = Table("model", "on disk", "size", "fits", "expected tokens/s")
+    table = Table("model", "on disk", "size", "fits", "weights live in", "expected tokens/s")
     for model in models:
         speed = f"{model.expected_slow:.0f} to {model.expected_fast:.0f}"
         size = f"{model.file_bytes / 1e6:.0f} MB"
-        table.add_row(model.name, "yes" if model.path else "no", size, "yes" if model.fits else "no", speed)
+        home = f"{model.level}, {model.read_bytes_per_second / 1e9:.0f} GB/s"
+        table.add_row(model.name, "yes" if model.path else "no", size, "yes" if model.fits else "no", home, speed)
     return table

@@ -8,6 +8,7 @@ SIZES = (  # rows of a bucket, at most
     *(10, 12, 14, 16, 20, 24, 28, 32, 40, 48, 56, 64, 80, 96, 128, 192, 256, 512, 1024, 4096),
 )
 KEEP = 0.8  # weight of what was known, against the newest observation
+DOUBT = 4  # the longer a size was avoided, the less counts what was known of it: weight times optimism to this power
 PACE_KEEP = 0.9  # the same, of the machine's pace
 MOST_AT_ONCE = 2.0  # an observation counts at most as this many times the expected: one stall proves nothing
 FORGETTING = 0.99  # what a step size is thought to cost decays so each time it is avoided, so it is tried again
@@ -28,12 +29,13 @@ class Curve:
     def observe(self, rows: float, history: float, seconds: float) -> None:
         """Take in one step; `history` in units of 1,024 tokens."""
         sums = self.sums  # written out: this runs at every step
-        sums[0] = KEEP * sums[0] + 1.0
-        sums[1] = KEEP * sums[1] + rows
-        sums[2] = KEEP * sums[2] + history
-        sums[3] = KEEP * sums[3] + seconds
-        sums[4] = KEEP * sums[4] + history * history
-        sums[5] = KEEP * sums[5] + history * seconds
+        keep = KEEP * self._optimism**DOUBT
+        sums[0] = keep * sums[0] + 1.0
+        sums[1] = keep * sums[1] + rows
+        sums[2] = keep * sums[2] + history
+        sums[3] = keep * sums[3] + seconds
+        sums[4] = keep * sums[4] + history * history
+        sums[5] = keep * sums[5] + history * seconds
         self._optimism = 1.0
 
     @property
@@ -89,6 +91,10 @@ class StepCost:
         """Return what a step is expected to cost; 0 before anything was seen."""
         points = self._points(num_tokens / TOKENS)
         return self._between(points, num_rows) if points else 0.0
+
+    def knows(self, num_rows: int) -> bool:
+        """Return whether a step of about so many rows was ever timed."""
+        return bisect_left(SIZES, num_rows) in self._curves
 
     def _between(self, points: list[tuple[float, float]], num_rows: int) -> float:
         """Return the cost of `num_rows` between, or beyond, the sizes seen."""

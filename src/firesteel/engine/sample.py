@@ -61,6 +61,7 @@ class Sampler:
         self._adjusts = self._penalises or bool(sampling.logit_bias)
         plain = sampling.temperature == 0 and not self._adjusts and sampling.num_logprobs is None
         self.want = Want.BEST if plain else Want.LOGITS
+        self.window = None if self._adjusts or sampling.num_logprobs is not None else window(sampling)
 
     def choose(
         self, logits: Logits, position: int, ban: frozenset[int] = frozenset(), constraint: Filter | None = None
@@ -169,11 +170,21 @@ def at_quantile(tokens: Tokens, weights: npt.NDArray[Any], random: float) -> int
     return int(tokens[min(index, len(tokens) - 1)])
 
 
+def depth(sampling: Sampling) -> float:
+    """Return how far below the best logit the cut and min-p leave tokens."""
+    kept = min(CUT, -math.log(sampling.min_p)) if sampling.min_p > 0 else CUT
+    return kept * sampling.temperature
+
+
+def window(sampling: Sampling) -> float:
+    """Return `Rows.window`: `depth` and what rounding may add to it."""
+    return depth(sampling) * 1.001 + 1e-3
+
+
 def survivors(logits: Logits, sampling: Sampling) -> tuple[Tokens, Weights]:
     """Return the tokens that the cut, min-p and top-k leave, by id, and their weights (the best has 1)."""
     best = float(logits.max())
-    depth = min(CUT, -math.log(sampling.min_p)) if sampling.min_p > 0 else CUT
-    tokens = (logits >= best - depth * sampling.temperature).nonzero()[0]
+    tokens = (logits >= best - depth(sampling)).nonzero()[0]
     weights = np.exp((logits[tokens] - best) * (1 / sampling.temperature))
     if 0 < sampling.top_k < len(tokens):
         kept = weights.argpartition(len(weights) - sampling.top_k)[-sampling.top_k :]

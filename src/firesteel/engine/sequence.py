@@ -100,10 +100,10 @@ class Sequence:
         tokens = self.tokens[start:end]
         if end < len(self.tokens):
             return Rows(self.slot, start, tokens, Want.NONE)
-        if self.draft is not None:
-            guesses = self.draft.tokens
-            return Rows(self.slot, start, tokens + guesses, self.want, num_draft=len(guesses))
-        return Rows(self.slot, start, tokens, self.want, self.step_limit(max_step_tokens))
+        guesses = self.draft.tokens if self.draft is not None else []
+        limit = 1 if guesses else self.step_limit(max_step_tokens)
+        window = self.verifier.window(len(self.tokens))
+        return Rows(self.slot, start, tokens + guesses, self.want, limit, len(guesses), window)
 
     def step_limit(self, max_step_tokens: int) -> int:
         """Return how many tokens one step may yield at most."""

@@ -30,6 +30,12 @@ class Verifier:
         """Return what must be computed to choose the token at `position`."""
         return Want.LOGITS if position in self._bans else self._base_want
 
+    def window(self, position: int) -> float | None:
+        """Return `Rows.window` for the token at `position`: None where logits far below the best may matter."""
+        if self.constraint is not None or position in self._bans:
+            return None
+        return self.sampler.window
+
     def allowed(self, draft: Draft) -> Draft:
         """Return the part of `draft` that the grammar allows."""
         if self.constraint is None:

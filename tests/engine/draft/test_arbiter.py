@@ -163,3 +163,50 @@ def test_a_stall_in_the_first_draft_does_not_end_drafting(stall: float) -> None:
     best = max(rates(seconds, 0.7, 48)) * seconds[1]
     simulated(cost, seconds, 0.7, 1_000)
     assert simulated(cost, seconds, 0.7, 1_000) >= 0.9 * best
+
+
+FREE = [0.009, 0.009, 0.009, 0.0119, *(0.0119 + 0.0033 * more for more in range(1, 62))]  # by rows; two cost as one
+
+
+def lengths_chosen(cost: StepCost, seconds: list[float], chance: float, num_steps: int) -> list[int]:
+    """Return the lengths that are chosen in the course of some steps, in which a draft of 4 tokens is at hand."""
+    arbiter, found = Arbiter(cost), []
+    for _ in range(num_steps):
+        chosen, _ = arbiter.choose([draft("ngram", 4)], sure(chance), num_rows=1, num_tokens=200, max_tokens=4)
+        length = len(chosen.tokens) if chosen is not None else 0
+        cost.observe(1 + length, seconds[1 + length], 200)
+        if not length:
+            cost.forget(2, AVOIDED, LEAST)
+        found.append(length)
+    return found
+
+
+def seen(sizes: tuple[int, ...], seconds: list[float]) -> StepCost:
+    cost = StepCost()
+    for _ in range(20):
+        for rows in sizes:
+            cost.observe(rows, seconds[rows], 200)
+    return cost
+
+
+@pytest.mark.parametrize("sizes", [(), (1,), (1, 4), (1, 8, 16), (4, 8)], ids=str)
+@pytest.mark.parametrize("chance", [0.05, 0.1, 0.25])
+def test_where_two_rows_are_free_even_a_weak_source_drafts_one_token(sizes: tuple[int, ...], chance: float) -> None:
+    """At once: the second row is tried the first time that it is unknown and somebody proposes something."""
+    found = lengths_chosen(seen(sizes, FREE), FREE, chance, 40)
+    assert found[10:] == [1] * 30
+
+
+@pytest.mark.parametrize("chance", [0.05, 0.1, 0.25])
+def test_a_second_row_that_got_free_is_noticed(chance: float) -> None:
+    """It looks cheaper each time that it is avoided, is tried, and then believed more than what was known of it."""
+    before = [0.009, 0.009, 0.0135, 0.016, *(0.018 + 0.0033 * more for more in range(61))]
+    found = lengths_chosen(seen((1, 2, 4, 8), before), FREE, chance, 600)
+    assert found[400:] == [1] * 200
+
+
+@pytest.mark.parametrize("chance", [0.01, 0.1, 0.25])
+def test_a_dear_second_row_is_tried_rarely(chance: float) -> None:
+    dear = [0.016, 0.016, *(0.024 + 0.006 * more for more in range(63))]
+    found = lengths_chosen(seen((1,), dear), dear, chance, 1_000)
+    assert sum(map(bool, found)) <= 10

@@ -6,10 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from firesteel.backend.scripted import ScriptedBackend
+from firesteel.clock import SystemClock
 from firesteel.config import EngineConfig, learned_folder
 from firesteel.engine.cost import StepCost
 from firesteel.engine.draft import learned
 from firesteel.engine.draft.calibration import Calibration
+from firesteel.engine.draft.drafting import Drafting
 from firesteel.engine.draft.evidence import believed
 
 
@@ -74,3 +77,17 @@ def test_nothing_is_kept_where_there_is_no_disk(tmp_path: Path) -> None:
     assert path is not None
     assert path.parent == learned_folder(config) == tmp_path / "kv-learned"
     assert path != learned.path_of(config, "another model")
+
+
+def test_costs_of_other_kernels_are_not_believed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are kept under what the backend says that its states depend on, which names the backend and its build."""
+    config = EngineConfig(backend="scripted", disk_bytes=1, disk_folder=str(tmp_path / "kv"))
+    backend = ScriptedBackend(None, config, SystemClock())
+    first = Drafting(config, backend, lambda: 0.0)
+    for _ in range(9):
+        first.cost.observe(1, 0.5)
+    first.close()
+    assert Drafting(config, backend, lambda: 0.0).cost.seconds(1) == pytest.approx(0.5)
+    assert "backend=scripted" in backend.state_fingerprint
+    monkeypatch.setattr(ScriptedBackend, "state_fingerprint", "firesteel-kv=1 backend=native-1 kernels=avx2")
+    assert Drafting(config, backend, lambda: 0.0).cost.seconds(1) == 0

@@ -183,7 +183,7 @@ class NativeBackend:
         assert 0 <= start <= end <= length, f"sequence {sequence} holds {length} positions, not {start} to {end}"
         each = self._library.fs_position_bytes(self._handle)
         state = np.empty(STATE_HEAD.size + (end - start) * each, np.uint8)
-        STATE_HEAD.pack_into(state, 0, STATE_MAGIC, start, end - start, each)
+        state[: STATE_HEAD.size] = list(STATE_HEAD.pack(STATE_MAGIC, start, end - start, each))
         self._library.fs_save(self._handle, sequence, start, end, state.ctypes.data + STATE_HEAD.size)
         return state
 
@@ -192,7 +192,7 @@ class NativeBackend:
         buffer = np.frombuffer(state, np.uint8)
         if buffer.size < STATE_HEAD.size:
             return False
-        magic, start, count, each = STATE_HEAD.unpack_from(buffer)
+        magic, start, count, each = STATE_HEAD.unpack(buffer[: STATE_HEAD.size].tobytes())
         expected = self._library.fs_position_bytes(self._handle)
         if (magic, each, buffer.size) != (STATE_MAGIC, expected, STATE_HEAD.size + count * expected):
             return False

@@ -184,7 +184,9 @@ def pack_all(
     total, done = sum(job[1] for job in jobs), 0
 
     def pack(job: "Piece") -> int:
-        library.load().fs_pack(*job[2:5], *(address(source if index == 0 else data, offset) for index, offset in job[5]))
+        library.load().fs_pack(
+            *job[2:5], *(address(source if index == 0 else data, offset) for index, offset in job[5])
+        )
         return job[1]
 
     with ThreadPoolExecutor(os.cpu_count()) as threads:

@@ -29,7 +29,10 @@ class Arbiter:
 
         `num_rows`: rows of the step without it. `num_tokens`: of history. `others`: tokens that the rest of the
         batch is expected to yield. `max_tokens`: of the draft at most.
+        A step that nobody ever timed is timed first: without a draft, then with one token.
         """
+        if not self._cost.knows(num_rows) and self._cost.seconds(num_rows) > 0:
+            return None, 1.0
         longest = min(max_tokens, max((len(draft.tokens) for draft in drafts), default=0))
         costs = self._cost.curve(num_rows, longest, num_tokens)
         best: tuple[Draft, int] | None = None
@@ -46,9 +49,17 @@ class Arbiter:
                 rate = (others + expected) / costs[length]
                 if rate > best_rate:
                     best, best_rate, best_yield = (draft, length), rate, expected
-        if best is None:
-            return None, 1.0
-        draft, length = best
-        return Draft(
-            draft.source, draft.tokens[:length], draft.evidence[:length], draft.distributions[:length]
-        ), best_yield
+        if best is None and longest and not self._cost.knows(num_rows + 1):
+            best, best_yield = self._likeliest(drafts, calibration)
+        return (_cut(*best), best_yield) if best is not None else (None, 1.0)
+
+    def _likeliest(self, drafts: Sequence[Draft], calibration: Calibration) -> tuple[tuple[Draft, int], float]:
+        """Return the best draft of one token: where a second row is free, it pays however weak its source."""
+        chances = [calibration.chance(draft.source, draft.evidence[0]) for draft in drafts]
+        chance = max(chances)
+        return (drafts[chances.index(chance)], 1), 1.0 + chance
+
+
+def _cut(draft: Draft, length: int) -> Draft:
+    """Return the first `length` tokens of a draft."""
+    return Draft(draft.source, draft.tokens[:length], draft.evidence[:length], draft.distributions[:length])

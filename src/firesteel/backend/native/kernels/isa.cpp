@@ -2,6 +2,7 @@
 #include FS_LANES
 
 #include "attention.h"
+#include "bounds.h"
 #include "pointwise.h"
 #include "product.h"
 #include "table.h"
@@ -13,7 +14,7 @@ namespace FS_ISA {
 
 extern const firesteel::Kernels table;
 const firesteel::Kernels table = {
-    FS_STRING(FS_ISA), any_product, coarse_product, normalise, quantise, gated,
+    FS_STRING(FS_ISA), any_product, coarse_product, certain, reaches,     normalise,      quantise, gated,
     accumulate,        attend,      combine,        write_query, write_position,
 };
 

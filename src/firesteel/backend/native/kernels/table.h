@@ -9,6 +9,8 @@ struct Kernels {
   const char* name;
   void (*product)(const Matrix&, const Activations&, int rows, int first, int end, float* out, size_t stride);
   void (*coarse_product)(const Matrix&, const Activations&, int rows, int first, int end, float* out, size_t stride);
+  float (*certain)(const float* scores, const float* slack, float norm, int n);
+  bool (*reaches)(const float* scores, const float* slack, float norm, float threshold, int n);
   void (*normalise)(const float* x, const float* weight, float epsilon, int n, float* out);
   void (*quantise)(const Activations& a, int first, int groups);
   void (*gated)(float* gate, const float* up, int n);

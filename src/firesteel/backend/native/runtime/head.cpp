@@ -51,12 +51,10 @@ float Head::norm_of(int slot) {
 // The largest logit that is certain to be reached, among those of some blocks.
 void Head::scan(int thread, int first, int end) {
   for (int slot = 0; slot < num_coarse_; ++slot) {
-    const float* scores = scores_.data() + slot * stride_;
-    const float norm = norms_[slot];
-    float most = certain(thread, slot);
-    for (int row = first * kRows; row < std::min(end * kRows, output_.rows); ++row)
-      most = std::fmax(most, scores[row] - output_.slack[row] * norm);
-    certain(thread, slot) = most;
+    const int row = first * kRows, count = std::min(end * kRows, output_.rows) - row;
+    const float* scores = scores_.data() + slot * stride_ + row;
+    const float most = kernels_.certain(scores, output_.slack + row, norms_[slot], count);
+    certain(thread, slot) = std::fmax(certain(thread, slot), most);
   }
 }
 
@@ -71,11 +69,8 @@ void Head::refine(int thread, int first, int end) {
   for (int block = first; block < end; ++block) {
     for (int slot = 0; slot < num_coarse_; ++slot) {
       float* scores = scores_.data() + slot * stride_;
-      const float threshold = thresholds_[slot], norm = norms_[slot];
-      bool matters = false;
-      for (int row = block * kRows; row < std::min((block + 1) * kRows, output_.rows); ++row)
-        matters |= scores[row] + output_.slack[row] * norm >= threshold;
-      if (!matters) continue;
+      const int row = block * kRows, count = std::min(kRows, output_.rows - row);
+      if (!kernels_.reaches(scores + row, output_.slack + row, norms_[slot], thresholds_[slot], count)) continue;
       kernels_.product(output_, states_.view().at(slot), 1, block, block + 1, scores, stride_);
       ++refined_[thread];
       if (!wanted_[slot].logits) keep_best(thread, slot, block);
