@@ -1,4 +1,4 @@
-// Norms, quantising, the activation function.
+// Norms, quantising, the activation function, the head's bounds.
 #include "checks.h"
 #include "problems.h"
 
@@ -74,10 +74,30 @@ void check_accumulate(const Kernels& k, const Kernels& reference, Random& random
   checks.near(found, expected, {1e-6f}, "accumulate " + std::to_string(n));
 }
 
+// What may be reached and what is certain to be, given scores and slacks; behind them lies what must not be read.
+void check_bounds(const Kernels& k, Random& random, int n, Checks& checks) {
+  constexpr float kNorm = 3.0f;
+  std::vector<float> scores = random.floats(n, 20), slack = random.floats(n, 1);
+  double certain = -1e30, possible = -1e30;
+  for (int i = 0; i < n; ++i) {
+    slack[i] = std::fabs(slack[i]);
+    certain = std::fmax(certain, scores[i] - static_cast<double>(slack[i]) * kNorm);
+    possible = std::fmax(possible, scores[i] + static_cast<double>(slack[i]) * kNorm);
+  }
+  scores.push_back(1e9f);
+  slack.push_back(0.0f);
+  const std::string name = "bounds " + std::to_string(n);
+  checks.near({k.certain(scores.data(), slack.data(), kNorm, n)}, {static_cast<float>(certain)}, {1e-5f}, name);
+  const float threshold = static_cast<float>(possible);
+  checks.that(k.reaches(scores.data(), slack.data(), kNorm, threshold - 1e-4f, n), name + ": reached");
+  checks.that(!k.reaches(scores.data(), slack.data(), kNorm, threshold + 1e-4f, n), name + ": not reached");
+}
+
 }  // namespace
 
 void check_pointwise(const Kernels& k, const Kernels& reference, Checks& checks) {
   Random random(2);
+  for (const int n : {1, 15, 16, 17, 37, 4864}) check_bounds(k, random, n, checks);
   for (const int n : kSizes) {
     for (const float most : {1e-35f, 1e-3f, 4.0f, 1e5f}) check_quantise(k, reference, random.floats(n, most), checks);
     check_quantise(k, reference, std::vector<float>(n, -2.0f), checks);
