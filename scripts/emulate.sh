@@ -17,7 +17,7 @@ fi
 
 build() { scripts/build_kernels.sh "$1" firesteel_selftest "${@:2}"; }
 
-# try WHAT COMMAND... : the names of sets at the end of the command must be there
+# try WHAT COMMAND... : the sets named at the end of the command run, and must be there
 try() {
   echo "== $1"
   "${@:2}"
