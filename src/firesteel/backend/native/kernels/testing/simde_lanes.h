@@ -7,7 +7,7 @@
 #include <simde/x86/avx512.h>
 #include <simde/x86/f16c.h>
 
-// What Debian 12's SIMDe (0.7.4) lacks, each as two halves of 256 bits, and the second name of an instruction.
+// What Debian 12's SIMDe (0.7.4) lacks or has wrong, each as two halves of 256 bits.
 static inline __m512i fs_join(__m256i low, __m256i high) {
   __m512i whole;
   __builtin_memcpy(&whole, &low, 32);
@@ -55,4 +55,6 @@ static inline float fs_reduce_max_ps(__m512 a) {
 #define _mm512_cvtps_epi32 fs_cvtps_epi32
 #define _mm512_cvtph_ps fs_cvtph_ps
 #define _mm512_reduce_max_ps fs_reduce_max_ps
+#undef _mm512_madd_epi16  // SIMDe 0.7.4 defines it with four parameters
+#define _mm512_madd_epi16 simde_mm512_madd_epi16
 #define _mm256_dpbusd_avx_epi32 simde_mm256_dpbusd_epi32
