@@ -31,7 +31,4 @@ try "ARM without dotprod (qemu, Cortex-A57)" qemu-aarch64 -cpu cortex-a57 build/
 
 build simde -DFIRESTEEL_SIMDE=ON
 try "AVX-VNNI and AVX-512 (SIMDe)" build/simde/firesteel_selftest avxvnni avx512 avx512vnni
-
-build selftest
-try "x86 without AVX2 (qemu, Nehalem)" qemu-x86_64 -cpu Nehalem build/selftest/firesteel_selftest portable
-try "this processor" build/selftest/firesteel_selftest
+try "x86 without AVX2 (qemu, Nehalem)" qemu-x86_64 -cpu Nehalem build/simde/firesteel_selftest portable
