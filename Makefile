@@ -10,7 +10,7 @@ PROMPT ?= Write a Python function that returns the n-th Fibonacci number, with a
 MODEL ?= qwen2.5-coder-0.5b
 export PROMPT PYTHON
 
-.PHONY: help setup run test test-fast test-model check lint types docs docs-check fix bench bench-drafts bench-sessions clean
+.PHONY: help setup run test test-fast test-model selftest sanitize check lint types docs docs-check fix bench bench-drafts bench-sessions clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,13 @@ test-fast: setup  ## the tests that need no model
 
 test-model: setup  ## only the tests of the real model
 	@$(BIN)/pytest -m model
+
+selftest: setup  ## compare this processor's kernels with the portable ones
+	@scripts/build_kernels.sh selftest firesteel_selftest
+	@build/selftest/firesteel_selftest
+
+sanitize: setup  ## the same, and the tests of the native backend, with address and undefined-behaviour checks
+	@scripts/sanitize.sh
 
 check: lint types docs-check  ## everything that reads the code without running it
 

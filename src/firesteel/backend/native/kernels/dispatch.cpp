@@ -28,6 +28,9 @@ bool has_instructions(const char* name) {
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#ifdef FS_SIMDE  // what is emulated needs AVX2
+  return avx2;
+#endif
   if (is("avx2")) return avx2;
   if (is("avxvnni")) return avx2 && __builtin_cpu_supports("avxvnni");
   if (is("avx512")) return avx512;

@@ -29,7 +29,7 @@ FS_INLINE void float_row(float* out, size_t stride, const uint8_t* p, int column
     for (int t = 0; t < T; ++t) sums[t] = fma(weights, load(a.values + t * row + column), sums[t]);
   }
   if (column < columns) {  // activations are padded with zeros, weights are not
-    uint8_t rest[64] = {};
+    alignas(64) uint8_t rest[64] = {};
     __builtin_memcpy(rest, p + static_cast<size_t>(column) * kBytes, static_cast<size_t>(columns - column) * kBytes);
     const F weights = load_weights<K>(rest);
     for (int t = 0; t < T; ++t) sums[t] = fma(weights, load(a.values + t * row + column), sums[t]);

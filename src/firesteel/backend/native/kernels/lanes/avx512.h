@@ -109,8 +109,13 @@ FS_INLINE void multiply_add(I& sum, Pairs a, int32_t pair) {
   sum.v = _mm512_add_epi32(sum.v, _mm512_madd_epi16(a.v, _mm512_set1_epi32(pair)));
 #endif
 }
+#ifdef __AVX512F__
 FS_INLINE void settle(Sum& sum) { asm volatile("" : "+v"(sum.v)); }
 FS_INLINE void settle(I& sum) { asm volatile("" : "+v"(sum.v)); }
+#else  // emulated: testing/simde_lanes.h
+FS_INLINE void settle(Sum&) {}
+FS_INLINE void settle(I&) {}
+#endif
 FS_INLINE void prefetch(const void* p) { _mm_prefetch(static_cast<const char*>(p), _MM_HINT_T0); }
 
 }  // namespace FS_ISA
