@@ -54,7 +54,7 @@ def native_description(header: Header, path: Path, config: EngineConfig) -> Desc
     from firesteel.backend.native.library import is_built, load
 
     try:
-        description = support(header, config.kv_type, config.yarn)
+        description = support(header, config.yarn)
     except Unsupported as reason:
         if config.backend == "native":
             raise ConfigError(f"--backend native cannot run {path.name}: {reason}; leave it to `auto`") from None

@@ -6,7 +6,6 @@ for files that contradict themselves. Nothing that C++ reads is taken from the f
 
 import re
 from enum import IntEnum
-from typing import Literal
 
 import msgspec
 
@@ -286,16 +285,14 @@ def require_all(parts: list[Part], shape: Shape, architecture: Architecture) -> 
     if len(present) < shape.layers * len(roles):
         raise ModelError(f"it announces {shape.layers} layers and has the tensors of fewer")
     needed += [(role, layer) for layer in range(shape.layers) for role in roles]
-    missing = next((pair for pair in needed if pair not in set(present)), None) if set(needed) - set(present) else None
-    if missing is not None:
-        raise ModelError(f"its tensor {missing[0].name.lower()} of layer {missing[1]} is missing")
+    for role, layer in sorted(set(needed) - set(present)):
+        raise ModelError(f"its tensor {role.name.lower()} of layer {layer} is missing")
     if shape.experts_used > shape.experts:
         raise ModelError(f"{shape.experts_used} of {shape.experts} experts cannot be used")
 
 
-def support(header: Header, kv_type: Literal["f16", "q8_0"], yarn: float | None) -> Description:
-    """Return the description of a model that the kernels run under these settings. Raises like `describe`."""
+def support(header: Header, yarn: float | None) -> Description:
+    """Return the description of a model that the kernels run with these positions. Raises like `describe`."""
     if yarn is not None:
         raise Unsupported("stretched positions (--yarn) are not known here")
-    assert kv_type in ("f16", "q8_0")
     return describe(header)
