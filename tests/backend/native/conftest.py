@@ -8,6 +8,14 @@ from tests.backend.native.models import ARCHITECTURES
 from tests.backend.native.running import empty, open_architecture
 
 
+@pytest.fixture(scope="session", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A home of the tests' own: packed copies of tiny models are of no use to the user."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRESTEEL_HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("models")

@@ -37,7 +37,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     """What stands before the packed tensors."""
 
     layout: int  # `fs_layout_version`
-    model: str  # identity of the model file
+    source: str  # path of the model file
+    model: str  # its identity
     bytes: int  # behind the head
     digests: list[str]
 
@@ -117,7 +118,8 @@ def load(model: Path, identity: str, description: Description, source: Bytes, pr
             with files.locked(path, progress):
                 data = read(path, identity, size)  # another process may have been faster
                 if data is None:
-                    write(path, identity, description, places, size, source, progress)
+                    remove_orphans()
+                    write(path, str(model.absolute()), identity, description, places, size, source, progress)
                     data = read(path, identity, size)
     if data is None:
         data = np.zeros(size, np.uint8)
@@ -149,6 +151,16 @@ def map_source(model: str) -> Bytes:
 def kept() -> list[Path]:
     """Return the packed copies on disk."""
     return sorted(folder().glob("*.packed"))
+
+
+def remove_orphans() -> None:
+    """Delete the copies whose model file is gone."""
+    for path in kept():
+        with suppress(OSError, msgspec.DecodeError):
+            with path.open("rb") as file:
+                head = msgspec.json.decode(file.read(HEAD_BYTES).rstrip(b"\0"), type=Head)
+            if not Path(head.source).exists():
+                path.unlink()
 
 
 def remove_all() -> int:
@@ -196,6 +208,7 @@ def digests(data: Bytes) -> list[str]:
 
 def write(
     path: Path,
+    source_path: str,
     identity: str,
     description: Description,
     places: dict[int, Place],
@@ -213,7 +226,8 @@ def write(
             mapped = mmap.mmap(file.fileno(), 0)
             data = np.frombuffer(mapped, np.uint8)[HEAD_BYTES:]
             pack_all(description, places, source, data, progress)
-            head = Head(layout=library.load().fs_layout_version(), model=identity, bytes=size, digests=digests(data))
+            layout = library.load().fs_layout_version()
+            head = Head(layout=layout, source=source_path, model=identity, bytes=size, digests=digests(data))
             encoded = msgspec.json.encode(head)
             mapped[: len(encoded)] = encoded
             mapped.flush()
