@@ -1,0 +1,280 @@
+"""Evaluates expressions of one function to constant text with holes: taint, without running anything.
+
+Bounded: at most `MAX_STEPS` nodes for one question, `MAX_DEPTH` deep. Beyond, a value is unknown.
+"""
+
+import re
+from dataclasses import replace
+
+from tree_sitter import Node
+
+from firesteel.guard import syntax
+from firesteel.guard.scope import OWN, Definition, Definitions
+from firesteel.guard.taint import CONVERTED, EMPTY, FORMATS, JOINED_PATHS, NUMERIC, PASSED_ON, SOURCE, replaced_kinds, safe_kinds
+from firesteel.guard.value import EVERYTHING, HOLE, Level, Value, either, formatted, hole, joined
+
+MAX_STEPS = 400
+MAX_DEPTH = 24
+MAX_CHILDREN = 40
+CONSTANT_NAME = re.compile(r"^(?:[\w.]+\.)?_{0,2}[A-Z][A-Z0-9_]{2,}$|^(?:settings|os\.sep|os\.linesep|path\.sep|File\.separator)\b|^__\w+__$|^__dirname")
+INTERPOLATED = re.compile(r"\{(\w*)[^{}]*\}")
+
+
+class Evaluator:
+    """Answers what expressions of one parsed window may be."""
+
+    def __init__(self, root: Node, source: bytes, language: str) -> None:
+        self.source = source
+        self.language = language
+        self.definitions = Definitions(root, source, language)
+        self._steps = 0
+        self._open: set[tuple[str, int]] = set()  # names being resolved
+
+    def value(self, node: Node) -> Value:
+        """Return what `node` may evaluate to."""
+        self._steps = 0
+        return self._value(node, 0)
+
+    def text(self, node: Node) -> str:
+        """Return the source of a node."""
+        return self.source[node.start_byte : node.end_byte].decode(errors="replace")
+
+    def _value(self, node: Node, depth: int) -> Value:
+        self._steps += 1
+        if depth > MAX_DEPTH or self._steps > MAX_STEPS:
+            return hole(Level.unknown)
+        kind, depth = node.type, depth + 1
+        if kind in syntax.STRINGS or kind in syntax.CONCATENATED:
+            return self._string(node, depth)
+        if kind in syntax.CONSTANTS:
+            return Value(self.text(node)[:200].replace(HOLE, ""))
+        if kind in syntax.IDENTIFIERS:
+            return self._name(node, depth)
+        if kind in syntax.CALLS:
+            return self._call(node, depth)
+        if kind in syntax.MEMBERS or kind in syntax.SUBSCRIPTS:
+            return self._member(node, depth)
+        if kind in syntax.BINARIES:
+            return self._binary(node, depth)
+        if kind in syntax.CONDITIONALS:
+            return self._conditional(node, depth)
+        if kind in syntax.SEQUENCES or kind in syntax.MAPPINGS:
+            return self._sequence(node, depth)
+        return self._other(node, depth)
+
+    def _other(self, node: Node, depth: int) -> Value:
+        if node.type in syntax.FUNCTIONS:
+            return hole(Level.trusted)
+        inner = node.child_by_field_name("value") or node.child_by_field_name("operand")
+        if inner is not None:
+            return self._value(inner, depth)
+        children = node.named_children[:MAX_CHILDREN]
+        if not children:
+            return Value(self.text(node)[:200].replace(HOLE, "")) if not node.is_named else hole(Level.unknown)
+        return either([self._value(child, depth) for child in children])
+
+    def _string(self, node: Node, depth: int) -> Value:
+        parts = []
+        for child in node.named_children[: 4 * MAX_CHILDREN]:
+            if child.type in syntax.STRING_PARTS:
+                parts.append(Value(self.text(child).replace(HOLE, "")))
+            elif child.type not in syntax.STRING_EDGES:
+                parts.append(self._value(child, depth))
+        if not parts:
+            parts.append(Value(self.text(node).strip("\"'`").replace(HOLE, "")))
+        return joined(parts)
+
+    def _name(self, node: Node, depth: int) -> Value:
+        name = syntax.plain(self.source[node.start_byte : node.end_byte])
+        if self.language == "bash":
+            name = name.strip("{}")
+        if SOURCE[self.language].search(name):
+            return hole(Level.outside, name)
+        return self._resolved(name, node, depth)
+
+    def _resolved(self, name: str, use: Node, depth: int) -> Value:
+        key = (name, use.start_byte)
+        if key in self._open or len(self._open) > 12:
+            return Value()
+        self._open.add(key)
+        try:
+            return self._looked_up(name, use, depth)
+        finally:
+            self._open.discard(key)
+
+    def _looked_up(self, name: str, use: Node, depth: int) -> Value:
+        found = self.definitions.before(name, use)
+        unassigned = self._unassigned(name, use)
+        is_known = bool(found) and not found[0].is_added and (found[0].is_sure or not unassigned.is_parameter)
+        options = [] if is_known else [unassigned]
+        for definition in found:
+            value = self._given(name, definition, depth)
+            if definition.is_added:
+                options = [joined([each, value], " " if each.is_sequence else "") for each in options[-3:]]
+            else:
+                options.append(value)
+        return either(options)
+
+    def _given(self, name: str, definition: Definition, depth: int) -> Value:
+        value = self._value(definition.value, depth)
+        if definition.is_element:
+            return hole(value.level, name) if value.level else Value()
+        if value.is_built and value.cause is None:
+            return replace(value, cause=_statement_start(definition.node))
+        return value
+
+    def _unassigned(self, name: str, use: Node) -> Value:
+        parameter = self.definitions.parameter(name, use)
+        if parameter is not None:
+            value = hole(parameter.level, name)
+            return value.made_safe((EVERYTHING,)) if parameter.is_numeric else value
+        return hole(Level.trusted if CONSTANT_NAME.match(name) or name in OWN else Level.unknown, name)
+
+    def _member(self, node: Node, depth: int) -> Value:
+        name = syntax.plain(self.source[node.start_byte : node.end_byte])
+        if SOURCE[self.language].search(name):
+            return hole(Level.outside, name)
+        if CONSTANT_NAME.match(name):
+            return hole(Level.trusted, name)
+        if node.type in syntax.MEMBERS and self.definitions.before(name, node):
+            return self._resolved(name, node, depth)
+        owner = node.named_children[0] if node.named_children else None
+        if owner is None:
+            return hole(Level.unknown, name)
+        value = self._value(owner, depth)
+        level = max(value.level, Level.unknown) if value.holes or node.type in syntax.MEMBERS else Level.trusted
+        return hole(level, name) if level else Value()
+
+    def _binary(self, node: Node, depth: int) -> Value:
+        left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
+        if left is None or right is None:
+            return self._other_parts(node, depth)
+        operator = node.child_by_field_name("operator")
+        sign = operator.type if operator is not None else ""
+        if sign == "%":
+            template = self._value(left, depth)
+            return formatted(template, self._values(right, depth)) if template.skeleton not in ("", HOLE) else template
+        if sign in ("+", ".", "<<", "+=", ".."):
+            return joined([self._value(left, depth), self._value(right, depth)])
+        if sign == "*":
+            return self._value(left, depth)
+        if sign == "/" and self.language == "python":  # pathlib
+            return joined([self._value(left, depth), self._value(right, depth)], "/")
+        if sign in ("or", "||", "??", "?:", "and", "&&", "|"):
+            return either([self._value(left, depth), self._value(right, depth)])
+        return Value()
+
+    def _other_parts(self, node: Node, depth: int) -> Value:
+        return either([self._value(child, depth) for child in node.named_children[:4]])
+
+    def _values(self, node: Node, depth: int) -> list[Value]:
+        """Return the values for a template's placeholders: of a tuple or list each element's."""
+        if node.type in ("tuple", "array", "list", "dictionary", "hash"):
+            return [self._value(_pair_value(child), depth) for child in node.named_children[:MAX_CHILDREN]]
+        if node.type == "parenthesized_expression" and node.named_child_count == 1:
+            return [self._value(node.named_children[0], depth)]
+        return [self._value(node, depth)]
+
+    def _conditional(self, node: Node, depth: int) -> Value:
+        then, other = node.child_by_field_name("consequence"), node.child_by_field_name("alternative")
+        if then is not None and other is not None:
+            return either([self._value(then, depth), self._value(other, depth)])
+        children = node.named_children
+        return either([self._value(child, depth) for child in children[:1] + children[2:3]])
+
+    def _sequence(self, node: Node, depth: int) -> Value:
+        if "comprehension" in node.type or node.type == "generator_expression":
+            body = node.child_by_field_name("body") or (node.named_children[0] if node.named_children else None)
+            values = [self._value(body, depth)] if body is not None else []
+        else:
+            values = [self._value(_pair_value(child), depth) for child in node.named_children[:MAX_CHILDREN]]
+        whole = joined(values, " ")
+        return Value(whole.skeleton, whole.holes, True, whole.cause)
+
+    def _call(self, node: Node, depth: int) -> Value:
+        name, given = syntax.callee(node, self.source), syntax.arguments(node)
+        called = name if name.endswith("`") else f"{name}()"
+        if SOURCE[self.language].search(called):
+            return hole(Level.outside, called)
+        if node.type == "macro_invocation":
+            return self._macro(node, name, depth)
+        if name.endswith(".join") and not JOINED_PATHS.search(name):
+            return self._joined(node, given, depth)
+        if NUMERIC.search(name):
+            return hole(Level.trusted, name)
+        if FORMATS.search(name):
+            return self._format(node, name, given, depth)
+        safe = safe_kinds(name)
+        values = [self._value(_pair_value(each), depth) for each in given[:8]]
+        owner = syntax.receiver(node)
+        if safe:
+            owned = [self._value(owner, depth)] if owner is not None and not values else []
+            return joined([*owned, *values], " ").made_safe(safe)
+        value = self._returned(node, name, owner, values, depth)
+        replaced = replaced_kinds(name, " ".join(self.text(each) for each in given[:3]))
+        return value.made_safe(replaced) if replaced else value
+
+    def _returned(self, node: Node, name: str, owner: Node | None, values: list[Value], depth: int) -> Value:
+        if JOINED_PATHS.search(name):
+            return joined([*self._path_start(name, owner, depth), *values], "/")
+        if EMPTY.search(name) and not values:
+            return Value()
+        if CONVERTED.search(name) and values:
+            worst = either(values)
+            return worst if worst.holes or not name.endswith("dumps") else Value()
+        if PASSED_ON.search(name):
+            owned = [self._value(owner, depth)] if owner is not None else []
+            relevant = [value for value in [*owned[:1], *values] if value.holes]
+            if owned and owned[0].skeleton and not owned[0].is_constant:
+                return owned[0]
+            return either(relevant) if relevant else either([*owned, *values])
+        owned = [self._value(owner, depth)] if owner is not None and owner.type != "identifier" else []
+        if owner is not None and owner.type in syntax.IDENTIFIERS:
+            owned = [self._name(owner, depth)]
+        worst = max([value.level for value in (*owned, *values)], default=Level.unknown)
+        return hole(max(Level.unknown, min(worst, Level.parameter)), name)
+
+    def _path_start(self, name: str, owner: Node | None, depth: int) -> list[Value]:
+        if owner is None or name.rsplit(".", 1)[-1] not in ("joinpath", "resolve", "absolute", "normalize", "child", "push"):
+            return []
+        return [self._value(owner, depth)]
+
+    def _format(self, node: Node, name: str, given: list[Node], depth: int) -> Value:
+        owner = syntax.receiver(node)
+        if self.language == "python" or name.endswith((".formatted", ".format_map")):
+            template = self._value(owner, depth) if owner is not None else hole(Level.unknown)
+        elif given:
+            template, given = self._value(given[0], depth), given[1:]
+        else:
+            return hole(Level.unknown)
+        return formatted(template, [self._value(_pair_value(each), depth) for each in given[:MAX_CHILDREN]])
+
+    def _joined(self, node: Node, given: list[Node], depth: int) -> Value:
+        owner = syntax.receiver(node)
+        items, separator = (given[0] if given else None, owner) if self.language in ("python", "rust") else (owner, None)
+        value = self._value(items, depth) if items is not None else hole(Level.unknown)
+        if value.is_constant:
+            return Value(value.skeleton, value.holes)
+        mark = self._value(separator, depth).skeleton if separator is not None else ""
+        return joined([Value(mark or " "), Value(value.skeleton, value.holes, cause=value.cause)])
+
+    def _macro(self, node: Node, name: str, depth: int) -> Value:
+        inner = syntax.arguments(node)
+        if not inner or not name.endswith(("format!", "format_args!", "concat!", "println!")):
+            return hole(Level.unknown, name)
+        template, values = self._value(inner[0], depth), [self._value(each, depth) for each in inner[1:MAX_CHILDREN]]
+        if not values:
+            written = [found[1] for found in INTERPOLATED.finditer(template.skeleton)]
+            values = [self._resolved(each, node, depth) for each in written]
+        return formatted(template, values)
+
+
+def _pair_value(node: Node) -> Node:
+    if node.type in syntax.PAIRS:
+        return node.child_by_field_name("value") or (node.named_children[-1] if node.named_children else node)
+    return node
+
+
+def _statement_start(node: Node) -> int:
+    is_inner = node.type in ("variable_declarator", "init_declarator", "var_spec") and node.parent is not None
+    return node.parent.start_byte if is_inner and node.parent is not None else node.start_byte

@@ -1,0 +1,90 @@
+"""What a rule is made of.
+
+A rule names a weakness; its sinks say where it shows. A sink's check looks at one place and answers with a `Match`, or
+with None. `arms` are Hyperscan patterns: no statement is parsed in which none of them was seen.
+"""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from firesteel.guard.finding import Action, Severity
+from firesteel.guard.site import Kind, Site
+
+ALL_LANGUAGES = frozenset(
+    ("python", "javascript", "typescript", "java", "go", "ruby", "php", "c", "cpp", "csharp", "rust", "bash")
+)
+SCRIPTS = ("javascript", "typescript")
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A place that is vulnerable. `action` overrides the rule's when the evidence is weaker; `cause` is a byte offset."""
+
+    cause: int | None = None
+    action: Action | None = None
+    reason: str = ""
+
+
+Check = Callable[[Site], Match | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sink:
+    """Where a rule looks. `names` are last parts of names (None: any), `owner` a pattern of what stands before them."""
+
+    languages: tuple[str, ...]
+    check: Check
+    names: tuple[str, ...] | None = None
+    owner: str | None = None
+    kind: Kind = "call"
+    arms: tuple[str, ...] = ()
+    at_end: bool = False  # only the whole function can tell
+
+    def fits(self, site: Site) -> bool:
+        """Whether the name of the place is one of this sink's; `site.last` is known to be."""
+        return self.owner is None or re.fullmatch(self.owner, site.owner) is not None
+
+    def patterns(self) -> tuple[str, ...]:
+        """Return the Hyperscan patterns that make a statement worth parsing."""
+        if self.arms:
+            return self.arms
+        found = []
+        for name in self.names or ():
+            bare = re.escape(name.removeprefix("new ").removesuffix("!"))
+            left = "" if bare.startswith("`") else r"\b"
+            if self.kind == "pair":
+                found.append(rf"{left}{bare}\b")
+            elif self.kind == "assign":
+                found.append(rf"\.{bare}\s*\+?=")
+            else:
+                found.append(rf"{left}{bare}(?:!?\s*[({{<]|\s+[\"'$`\w:%@-])")
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Example:
+    """Code that the rule must find, and the right way that it must not."""
+
+    language: str
+    bad: str
+    good: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A weakness. `hint` is one line that tells a model how to do it right."""
+
+    id: str
+    title: str
+    cwe: tuple[str, ...]  # the first one is reported
+    severity: Severity
+    action: Action
+    hint: str
+    sinks: tuple[Sink, ...]
+    examples: tuple[Example, ...]
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages that the rule knows, in alphabetical order."""
+        return tuple(sorted({language for sink in self.sinks for language in sink.languages}))

@@ -1,0 +1,31 @@
+"""All rules, looked up by id, and their sinks, by language and by the last part of a name."""
+
+from functools import cache
+
+from firesteel.guard.rules import command, crypto, data, html, path, sql, system
+from firesteel.guard.rules.base import Rule, Sink
+
+RULES: tuple[Rule, ...] = (
+    *sql.RULES,
+    *command.RULES,
+    *path.RULES,
+    *html.RULES,
+    *data.RULES,
+    *crypto.RULES,
+    *system.RULES,
+)
+BY_ID = {rule.id: rule for rule in RULES}
+
+Sinks = dict[tuple[str, str], list[tuple[Rule, Sink]]]
+
+
+@cache
+def sinks_of(language: str) -> Sinks:
+    """Return the sinks of a language by kind of place and last part of its name; "" is for those that take any name."""
+    found: Sinks = {}
+    for rule in RULES:
+        for sink in rule.sinks:
+            if language in sink.languages:
+                for name in sink.names or ("",):
+                    found.setdefault((sink.kind, name), []).append((rule, sink))
+    return found
