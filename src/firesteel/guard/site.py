@@ -91,14 +91,15 @@ class Site:
             return ()
         text = self.before()
         given = [name for part in self.positional()[:2] for name in self._names(part, 0)]
-        if any(is_checked(name, text) for name in given):
+        if given and all(is_checked(name, text) for name in given):
             return ()
         return tuple(each for each in holes if not (each.name and is_checked(_variable(each.name), text)))
 
 
     def _names(self, node: Node, depth: int) -> list[str]:
-        if node.type in syntax.IDENTIFIERS:
-            return [self.evaluator.text(node)]
+        if node.type in syntax.IDENTIFIERS or node.type in syntax.SUBSCRIPTS:
+            name = self.evaluator.text(node)
+            return [] if name.isupper() else [name]
         if depth > 6 or node.type in syntax.MEMBERS or node.type in syntax.FUNCTIONS:
             return []
         return [name for child in node.named_children[:8] for name in self._names(child, depth + 1)]

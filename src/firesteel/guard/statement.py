@@ -15,6 +15,10 @@ MAX_WINDOW = 12_000  # code points of one function that a rule may look at
 MAX_TOP_WINDOW = 4_000  # where no function is around
 PAIRS = {"(": ")", "[": "]", "{": "}"}
 CONTAINER = re.compile(r"\b(?:class|interface|namespace|module|impl|trait|enum|struct|union|record|extern)\b")
+CONTROL = re.compile(
+    r"^[\s}]*(?:\w+:\s*)?(?:if|else|for|while|do|switch|try|catch|finally|with|unless|synchronized|using|lock|foreach|select|unsafe|"
+    r"loop|match|case|default|defer|go)\b|(?:[=(:,\[?|&]|\breturn|^)\s*$"
+)
 INDENTED = re.compile(r"[ \t]*(?:(?:async\s+)?(def|class|module)\b|(@))")
 CONTINUED = re.compile(r"(?:[+\-*/%=&|,.?:(\[<]|\\|\b(?:and|or|in|is|return|instanceof))\s*$")
 CODE = r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?|[()\[\]{}]"
@@ -33,8 +37,9 @@ class Block:
 
     start: int
     indent: int
-    is_container: bool
+    is_container: bool  # holds functions
     closer: str = ""
+    is_control: bool = False  # a loop, a condition, an object: part of what is around
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,8 +146,10 @@ class Statements:
     def _token(self, token: str, text: str, start: int, at: int, ended: list[tuple[int, int]]) -> None:
         if token in PAIRS:
             if len(self._brackets) < MAX_DEPTH:
-                is_container = token == "{" and CONTAINER.search(text, 0, at) is not None
-                self._brackets.append(Block(self.start, 0, is_container, PAIRS[token]))
+                before = text[max(0, at - 400) : at]
+                is_container = token == "{" and CONTAINER.search(before) is not None
+                is_control = token == "{" and not is_container and CONTROL.search(before) is not None
+                self._brackets.append(Block(self.start, 0, is_container, PAIRS[token], is_control))
         elif token in ")]}":
             self._close(token, start + len(text), ended)
         elif token == "/*":
@@ -154,7 +161,8 @@ class Statements:
         while self._brackets:
             block = self._brackets.pop()
             if block.closer == token:
-                if token == "}" and not block.is_container and all(each.is_container for each in self._brackets):
+                outer = any(not each.is_container and not each.is_control for each in self._brackets)
+                if token == "}" and not (block.is_container or block.is_control or outer):
                     ended.append((block.start, end))
                 return
             if token != "}":  # a stray bracket closes nothing
@@ -170,9 +178,10 @@ class Statements:
         """Return where the function begins that holds the statement at `statement`, or else the lines to look at."""
         blocks = self._blocks if self._by_indent else [block for block in self._brackets if block.closer == "}"]
         for block in blocks:
-            if not block.is_container and block.start <= statement and statement - block.start <= MAX_WINDOW:
+            is_function = not block.is_container and not block.is_control
+            if is_function and block.start <= statement and statement - block.start <= MAX_WINDOW:
                 return block.start
-        inner = max((block.start for block in blocks if block.start <= statement), default=-1)
+        inner = max((block.start for block in blocks if block.start <= statement and block.is_container), default=-1)
         for start in self._recent:
             if max(inner, statement - MAX_TOP_WINDOW) <= start <= statement:
                 return start
@@ -181,5 +190,5 @@ class Statements:
     def finish(self, end: int) -> tuple[tuple[int, int], ...]:
         """Return the functions that are still open when the text ends."""
         blocks = self._blocks if self._by_indent else self._brackets
-        outermost = next((block for block in blocks if not block.is_container), None)
+        outermost = next((block for block in blocks if not block.is_container and not block.is_control), None)
         return ((outermost.start, end),) if outermost is not None else ()

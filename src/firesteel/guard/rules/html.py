@@ -38,7 +38,7 @@ def written(site: Site) -> Match | None:
 
 def is_json(site: Site) -> bool:
     """Whether the response says that it is no HTML."""
-    return re.search(r"(?i)json|text/plain|mime_?type|content_?type|octet|csv|xml", site.text()[-300:]) is not None
+    return re.search(r"(?i)application/|text/plain|mime_?type|content_?type|octet|csv|jsonify|JsonResponse", site.text()[-300:]) is not None
 
 
 def returned(site: Site) -> Match | None:
@@ -50,7 +50,7 @@ def returned(site: Site) -> Match | None:
     if found is not None and re.match(r"\s*(?:\(?[\"'rfuRFU]|\s)*<", value.skeleton) or (found and found.action is None):
         return found
     source = site.before()
-    is_handler = re.search(r"@\w+(?:\.\w+)*\.(?:route|get|post)\(", source) is not None
+    is_handler = re.search(r"@(?:\w+\.)*(?:route|get|post|expose|api_route|put)\(", source) is not None
     if is_handler and value.is_built and value.risky("html", Level.outside) and not is_json(site) and re.search(r"(?i)[a-z]{3,}.*\0", value.skeleton):
         return Match(value.cause, None, "outside data becomes part of the answer unescaped")
     return None
