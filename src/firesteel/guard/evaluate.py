@@ -10,13 +10,25 @@ from tree_sitter import Node
 
 from firesteel.guard import syntax
 from firesteel.guard.scope import OWN, Definition, Definitions
-from firesteel.guard.taint import CONVERTED, EMPTY, FORMATS, JOINED_PATHS, NUMERIC, PASSED_ON, SOURCE, replaced_kinds, safe_kinds
+from firesteel.guard.taint import (
+    CONVERTED,
+    EMPTY,
+    FORMATS,
+    JOINED_PATHS,
+    NUMERIC,
+    PASSED_ON,
+    SOURCE,
+    replaced_kinds,
+    safe_kinds,
+)
 from firesteel.guard.value import EVERYTHING, HOLE, Level, Value, either, formatted, hole, joined
 
 MAX_STEPS = 400
 MAX_DEPTH = 24
 MAX_CHILDREN = 40
-CONSTANT_NAME = re.compile(r"^(?:[\w.]+\.)?_{0,2}[A-Z][A-Z0-9_]{2,}$|^(?:settings|os\.sep|os\.linesep|path\.sep|File\.separator)\b|^__\w+__$|^__dirname")
+CONSTANT_NAME = re.compile(
+    r"^(?:[\w.]+\.)?_{0,2}[A-Z][A-Z0-9_]{2,}$|^(?:settings|os\.sep|os\.linesep|path\.sep|File\.separator)\b|^__\w+__$|^__dirname"
+)
 INTERPOLATED = re.compile(r"\{(\w*)[^{}]*\}")
 
 
@@ -235,7 +247,14 @@ class Evaluator:
         return hole(max(Level.unknown, min(worst, Level.parameter)), name)
 
     def _path_start(self, name: str, owner: Node | None, depth: int) -> list[Value]:
-        if owner is None or name.rsplit(".", 1)[-1] not in ("joinpath", "resolve", "absolute", "normalize", "child", "push"):
+        if owner is None or name.rsplit(".", 1)[-1] not in (
+            "joinpath",
+            "resolve",
+            "absolute",
+            "normalize",
+            "child",
+            "push",
+        ):
             return []
         return [self._value(owner, depth)]
 
@@ -251,7 +270,9 @@ class Evaluator:
 
     def _joined(self, node: Node, given: list[Node], depth: int) -> Value:
         owner = syntax.receiver(node)
-        items, separator = (given[0] if given else None, owner) if self.language in ("python", "rust") else (owner, None)
+        items, separator = (
+            (given[0] if given else None, owner) if self.language in ("python", "rust") else (owner, None)
+        )
         value = self._value(items, depth) if items is not None else hole(Level.unknown)
         if value.is_constant:
             return Value(value.skeleton, value.holes)

@@ -112,7 +112,11 @@ class Guard:
         target = pieces[index]
         if target.start > worst.start and target.start > max(each.start for each in serious):
             return None  # it is out
-        if self._has_given_up(serious, target.start) and self.policy.gives_up is not Action.block and worst.action is not Action.block:
+        if (
+            self._has_given_up(serious, target.start)
+            and self.policy.gives_up is not Action.block
+            and worst.action is not Action.block
+        ):
             return None
         self.findings.extend(found)
         self.num_rewinds += 1

@@ -12,10 +12,29 @@ from firesteel.guard.rules.catalogue import RULES
 from firesteel.guard.secrets import ARMS as SECRET_ARMS
 from firesteel.guard.secrets import KEYWORD_ARMS
 
-ROOT_WORDS = (
-    "os subprocess pickle cPickle yaml hashlib shutil marshal ssl tempfile child_process cursor cur crypto Runtime YAML Marshal "
-    "requests httpx axios innerHTML"
-).split()
+ROOT_WORDS = [
+    "os",
+    "subprocess",
+    "pickle",
+    "cPickle",
+    "yaml",
+    "hashlib",
+    "shutil",
+    "marshal",
+    "ssl",
+    "tempfile",
+    "child_process",
+    "cursor",
+    "cur",
+    "crypto",
+    "Runtime",
+    "YAML",
+    "Marshal",
+    "requests",
+    "httpx",
+    "axios",
+    "innerHTML",
+]
 CAUSES = (
     r"(?i)\b(?:sql|query|stmt|statement|cmd|command)\w*\s*\+?=[^=]",
     r"(?i)[\"'`]\s*(?:select|insert|update|delete|drop|alter|create)\s",
@@ -48,7 +67,9 @@ def automaton() -> Automaton:
     expressions, patterns = _collect()
     database = hyperscan.Database(mode=hyperscan.HS_MODE_STREAM)
     encoded = [expression.encode() for expression in expressions]
-    database.compile(expressions=encoded, ids=list(range(len(encoded))), elements=len(encoded), flags=[0] * len(encoded))
+    database.compile(
+        expressions=encoded, ids=list(range(len(encoded))), elements=len(encoded), flags=[0] * len(encoded)
+    )
     return Automaton(database, tuple(patterns))
 
 

@@ -52,8 +52,12 @@ def parsed_actions(written: Iterable[str], known: Iterable[str]) -> dict[str, Ac
     for each in written:
         rule, _, action = each.partition("=")
         if action not in list(Action):
-            raise ConfigError(f"`--action {each}`: write RULE=ACTION, with {', '.join(Action)} as the action", param="action")
+            raise ConfigError(
+                f"`--action {each}`: write RULE=ACTION, with {', '.join(Action)} as the action", param="action"
+            )
         if not any(known_rule.startswith(rule) for known_rule in rules):
-            raise ConfigError(f"`--action {each}`: no rule begins with '{rule}'; see `firesteel guard rules`", param="action")
+            raise ConfigError(
+                f"`--action {each}`: no rule begins with '{rule}'; see `firesteel guard rules`", param="action"
+            )
         found[rule] = Action(action)
     return found

@@ -15,7 +15,9 @@ def tokens_of(text: str) -> Iterator[str]:
     return (found[0] for found in TOKEN.finditer(text))
 
 
-def scan(text: str, language: str | None, *, policy: Policy | None = None, path: str | None = None, by_token: bool = False) -> list[Finding]:
+def scan(
+    text: str, language: str | None, *, policy: Policy | None = None, path: str | None = None, by_token: bool = False
+) -> list[Finding]:
     """Return what the guard finds in a whole text, in order. `by_token` makes `decided_at` mean something."""
     guard = Guard(language, policy=policy, path=path, can_rewind=False)
     pieces = tokens_of(text) if by_token else text.splitlines(keepends=True)

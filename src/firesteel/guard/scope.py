@@ -8,7 +8,9 @@ from tree_sitter import Node, Query, QueryCursor
 from firesteel.guard import syntax
 from firesteel.guard.value import Level
 
-GROWERS = re.compile(rb"^\s*[@$]?[\w.>$-]+(?:\.|->)(?:append|push|add|Append|AppendFormat|AppendLine|push_str|WriteString|extend|insert)\s*\(")
+GROWERS = re.compile(
+    rb"^\s*[@$]?[\w.>$-]+(?:\.|->)(?:append|push|add|Append|AppendFormat|AppendLine|push_str|WriteString|extend|insert)\s*\("
+)
 NUMERIC_TYPES = re.compile(
     rb"(?<![\w<.])(?:int|long|short|byte|float|double|boolean|bool|Integer|Long|Double|Boolean|u?int(?:8|16|32|64)|float(?:32|64)|"
     rb"[iu](?:8|16|32|64|size)|f(?:32|64)|size_t|ssize_t|unsigned|Guid|UUID|DateTime|LocalDate|number|Int32|Int64|time\.Time|"
@@ -149,7 +151,11 @@ class Definitions:
         holder = _parameter_holder(function)
         if holder is None:
             return {}
-        top = function.parent if function.parent is not None and function.parent.type == "decorated_definition" else function
+        top = (
+            function.parent
+            if function.parent is not None and function.parent.type == "decorated_definition"
+            else function
+        )
         head = self._source[top.start_byte : holder.start_byte]
         is_handler = HANDLERS.search(head) is not None
         found: dict[str, Parameter] = {}
@@ -180,7 +186,9 @@ def _query(language: str) -> Query:
     cached = _QUERIES.get(language)
     if cached is None:
         known = syntax.grammar(language)
-        wanted = sorted(syntax.ASSIGNMENTS | ({"call", "call_expression", "method_invocation", "invocation_expression"}))
+        wanted = sorted(
+            syntax.ASSIGNMENTS | ({"call", "call_expression", "method_invocation", "invocation_expression"})
+        )
         wanted += ["binary"] if language == "ruby" else []
         kinds = [kind for kind in wanted if known.id_for_node_kind(kind, True)]
         cached = _QUERIES[language] = Query(known, "[" + " ".join(f"({kind})" for kind in kinds) + "] @found")
@@ -233,6 +241,25 @@ def _dominates(definition: Node, use: Node) -> bool:
 
 
 BLOCKS = frozenset(
-    "block statement_block compound_statement body_statement then else do_block statement_list program module source_file "
-    "translation_unit compilation_unit else_clause elsif elif_clause case_statement switch_body do_group".split()
+    [
+        "block",
+        "statement_block",
+        "compound_statement",
+        "body_statement",
+        "then",
+        "else",
+        "do_block",
+        "statement_list",
+        "program",
+        "module",
+        "source_file",
+        "translation_unit",
+        "compilation_unit",
+        "else_clause",
+        "elsif",
+        "elif_clause",
+        "case_statement",
+        "switch_body",
+        "do_group",
+    ]
 )

@@ -18,7 +18,11 @@ PROVIDERS: tuple[tuple[str, str, str], ...] = (  # provider, prefix for the auto
     ("GitHub fine-grained token", r"\bgithub_pat_", r"\bgithub_pat_[A-Za-z0-9]{22}_[A-Za-z0-9]{59}\b"),
     ("GitLab token", r"\bgl(?:pat|dt|rt|ft|soat|cbt)-", r"\bgl(?:pat|dt|rt|ft|soat|cbt)-[\w-]{20,}"),
     ("Slack token", r"\bxox[abeoprs]-", r"\bxox[abeoprs]-(?:\d+-)?[\w-]{20,}"),
-    ("Slack webhook", r"hooks\.slack\.com", r"hooks\.slack\.com/(?:services|workflows)/[A-Z0-9]{8,}/[A-Z0-9]{8,}/\w{18,}"),
+    (
+        "Slack webhook",
+        r"hooks\.slack\.com",
+        r"hooks\.slack\.com/(?:services|workflows)/[A-Z0-9]{8,}/[A-Z0-9]{8,}/\w{18,}",
+    ),
     ("Stripe key", r"\b(?:sk|rk)_live_", r"\b(?:sk|rk)_live_[A-Za-z0-9]{20,}"),
     ("Google API key", r"\bAIza", r"\bAIza[\w-]{35}\b"),
     ("Google OAuth secret", r"\bGOCSPX-", r"\bGOCSPX-[\w-]{28}\b"),
@@ -51,7 +55,11 @@ PROVIDERS: tuple[tuple[str, str, str], ...] = (  # provider, prefix for the auto
     ("Airtable token", r"\bpat[A-Za-z0-9]{14}\.", r"\bpat[A-Za-z0-9]{14}\.[0-9a-f]{64}\b"),
     ("Terraform token", r"\.atlasv1\.", r"\b[A-Za-z0-9]{14}\.atlasv1\.[\w-]{60,}"),
     ("Discord token", r"\b[MNO][A-Za-z\d_-]{23,27}\.", r"\b[MNO][A-Za-z\d_-]{23,27}\.[\w-]{6}\.[\w-]{27,38}\b"),
-    ("password in an address", r"[a-z]://", r"\b[a-z][a-z0-9+.-]{2,20}://[^\s:/@\"'<>{}$%]{1,60}:(?P<value>[^\s:/@\"'<>{}$%]{3,80})@[\w.-]+"),
+    (
+        "password in an address",
+        r"[a-z]://",
+        r"\b[a-z][a-z0-9+.-]{2,20}://[^\s:/@\"'<>{}$%]{1,60}:(?P<value>[^\s:/@\"'<>{}$%]{3,80})@[\w.-]+",
+    ),
 )
 ARMS = tuple(prefix for _, prefix, _ in PROVIDERS)
 FORMATS = tuple(re.compile(whole) for _, _, whole in PROVIDERS)
@@ -66,9 +74,15 @@ PLACEHOLDER = re.compile(
     r"\*{3}|\.{3}|<[^>]*>|\$\{|\{\{|\{\w*\}|%\(|%s|\bnone\b|\bnull\b|undefined|foobar|foo|lorem|abcdef|12345|qwerty|secret$|^secret|"
     r"^pass(?:word|wd)?\w?$|token$|hunter2|test|my[_-]|^key|key$|enter|prompt|missing|invalid|required|must |should |getenv|environ|process\.env"
 )
-WORDS = re.compile(r"^[A-Za-z]+(?:[ _\-./:][A-Za-z]+)*[:.!?]?$|^[a-z]+(?:[A-Z][a-z]+)+$|^[A-Z_]+$|^[\w.-]+\.[\w.-]+\.[a-z]{2,}$|^https?:|^/|^\.{1,2}/|^#|^[\w.]+\(")
-NOT_A_SECRET = re.compile(r"(?i)token_?(?:type|url|uri|endpoint|name|path|file|class|count|id$)|_(?:field|name|url|uri|path|file|header|label|prefix|type|hint|help|text|msg|message|error|regex|pattern|re|column|param|env|var|placeholder|format|title|policy|salt_len)\"?'?\]?$|public_?key|max_token|key_?(?:type|error|name|board)|tokeniz")
-QUIET_PATHS = re.compile(r"(?i)(?:^|[/_.-])(?:tests?|specs?|fixtures?|mocks?|examples?|samples?|docs?|testdata|conftest)(?:[/_.-]|$)|\.(?:md|rst|txt)$")
+WORDS = re.compile(
+    r"^[A-Za-z]+(?:[ _\-./:][A-Za-z]+)*[:.!?]?$|^[a-z]+(?:[A-Z][a-z]+)+$|^[A-Z_]+$|^[\w.-]+\.[\w.-]+\.[a-z]{2,}$|^https?:|^/|^\.{1,2}/|^#|^[\w.]+\("
+)
+NOT_A_SECRET = re.compile(
+    r"(?i)token_?(?:type|url|uri|endpoint|name|path|file|class|count|id$)|_(?:field|name|url|uri|path|file|header|label|prefix|type|hint|help|text|msg|message|error|regex|pattern|re|column|param|env|var|placeholder|format|title|policy|salt_len)\"?'?\]?$|public_?key|max_token|key_?(?:type|error|name|board)|tokeniz"
+)
+QUIET_PATHS = re.compile(
+    r"(?i)(?:^|[/_.-])(?:tests?|specs?|fixtures?|mocks?|examples?|samples?|docs?|testdata|conftest)(?:[/_.-]|$)|\.(?:md|rst|txt)$"
+)
 MIN_ENTROPY = 3.0  # bits a character, of a provider's token behind its prefix; natural identifiers lie below
 RANDOM_ENTROPY = 3.6  # what a long string of a generic name must have to be taken back
 
@@ -104,13 +118,29 @@ def secrets_in(line: str, candidates: frozenset[int], has_keyword: bool, path: s
             if _is_real(match):
                 found = True
                 action = Action.observe if is_quiet else Action.rewrite
-                yield Secret(RULE_PROVIDER, "CWE-798", Severity.critical, action, match.start(), match.end(), f"a {PROVIDERS[index][0]} stands in the code")
+                yield Secret(
+                    RULE_PROVIDER,
+                    "CWE-798",
+                    Severity.critical,
+                    action,
+                    match.start(),
+                    match.end(),
+                    f"a {PROVIDERS[index][0]} stands in the code",
+                )
     if has_keyword and not found:
         for match in GIVEN.finditer(line):
             action = _judge_given(match["name"], match["value"])
             if action is not None:
                 action = Action.observe if is_quiet else action
-                yield Secret(RULE_GENERIC, "CWE-798", Severity.high, action, match.start("value"), match.end("value"), f"`{match['name'].strip()}` is given a constant")
+                yield Secret(
+                    RULE_GENERIC,
+                    "CWE-798",
+                    Severity.high,
+                    action,
+                    match.start("value"),
+                    match.end("value"),
+                    f"`{match['name'].strip()}` is given a constant",
+                )
 
 
 def _is_real(match: re.Match[str]) -> bool:
@@ -118,7 +148,11 @@ def _is_real(match: re.Match[str]) -> bool:
     if PLACEHOLDER.search(value):
         return False
     if "value" in match.groupdict():
-        return not re.fullmatch(r"(?i)pass(?:word|wd)?|pw|secret|user|guest|root|admin|postgres|x+|port", value) and "localhost" not in match[0] and "127.0.0.1" not in match[0]
+        return (
+            not re.fullmatch(r"(?i)pass(?:word|wd)?|pw|secret|user|guest|root|admin|postgres|x+|port", value)
+            and "localhost" not in match[0]
+            and "127.0.0.1" not in match[0]
+        )
     return value.startswith("-----BEGIN") or entropy(value) >= MIN_ENTROPY
 
 

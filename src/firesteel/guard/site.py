@@ -12,10 +12,31 @@ from firesteel.guard.value import Hole, Level, Value
 
 Kind = Literal["call", "assign", "pair", "return", "declare"]
 MAX_SITES = 200
-ASSIGNED = frozenset("assignment assignment_expression assignment_statement augmented_assignment_expression variable_assignment".split())
-DECLARED = frozenset("assignment variable_declarator short_var_declaration init_declarator let_declaration assignment_expression "
-                     "augmented_assignment augmented_assignment_expression assignment_statement var_spec "
-                     "operator_assignment variable_assignment".split())
+ASSIGNED = frozenset(
+    [
+        "assignment",
+        "assignment_expression",
+        "assignment_statement",
+        "augmented_assignment_expression",
+        "variable_assignment",
+    ]
+)
+DECLARED = frozenset(
+    [
+        "assignment",
+        "variable_declarator",
+        "short_var_declaration",
+        "init_declarator",
+        "let_declaration",
+        "assignment_expression",
+        "augmented_assignment",
+        "augmented_assignment_expression",
+        "assignment_statement",
+        "var_spec",
+        "operator_assignment",
+        "variable_assignment",
+    ]
+)
 RETURNED = frozenset(("return_statement", "return", "return_expression"))
 
 
@@ -95,7 +116,6 @@ class Site:
             return ()
         return tuple(each for each in holes if not (each.name and is_checked(_variable(each.name), text)))
 
-
     def _names(self, node: Node, depth: int) -> list[str]:
         if node.type in syntax.IDENTIFIERS or node.type in syntax.SUBSCRIPTS:
             name = self.evaluator.text(node)
@@ -131,7 +151,12 @@ def _read(node: Node, evaluator: Evaluator) -> Iterator[Site]:
         if left is not None and right is not None:
             name = syntax.plain(evaluator.source[left.start_byte : left.end_byte])
             yield Site("declare", name, node, [right], evaluator)
-            if kind in ASSIGNED and (left.type in syntax.MEMBERS or left.type in syntax.SUBSCRIPTS or left.type == "expression_list" or left.type == "call"):
+            if kind in ASSIGNED and (
+                left.type in syntax.MEMBERS
+                or left.type in syntax.SUBSCRIPTS
+                or left.type == "expression_list"
+                or left.type == "call"
+            ):
                 yield Site("assign", name, node, [right], evaluator)
     elif kind in syntax.PAIRS and len(node.named_children) > 1:
         key = evaluator.text(node.named_children[0]).strip("\"':")

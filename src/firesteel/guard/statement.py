@@ -91,7 +91,9 @@ class Statements:
         return closed
 
     def _is_closed(self, text: str) -> bool:
-        if self._inside or (self._brackets and (self._by_indent and self.language == "python" or self._brackets[-1].closer != "}")):
+        if self._inside or (
+            self._brackets and ((self._by_indent and self.language == "python") or self._brackets[-1].closer != "}")
+        ):
             return False
         if self.language == "python":
             return not text.rstrip("\n").endswith("\\")
@@ -103,7 +105,11 @@ class Statements:
             return []
         indent = len(text) - len(stripped)
         ended = []
-        while self._blocks and self._blocks[-1].indent >= indent and not (stripped.startswith("end") and self._blocks[-1].indent == indent):
+        while (
+            self._blocks
+            and self._blocks[-1].indent >= indent
+            and not (stripped.startswith("end") and self._blocks[-1].indent == indent)
+        ):
             block = self._blocks.pop()
             if not block.is_container and not any(not each.is_container for each in self._blocks):
                 ended.append((block.start, start))

@@ -63,7 +63,9 @@ PASSED_ON = re.compile(
     r"unique|flatten|reverse|replace|replaceAll|sub|gsub|Replace|read|readlines|readline|__str__|"
     r"permit|require|dig|Get|to_path_buf|display|template|safe_load|loads|json|parse|stringify|dumps)$"
 )
-EMPTY = re.compile(r"^new (?:StringBuilder|StringBuffer|StringWriter|ArrayList|HashMap|Array)$|^(?:list|dict|io\.StringIO|StringIO)$")
+EMPTY = re.compile(
+    r"^new (?:StringBuilder|StringBuffer|StringWriter|ArrayList|HashMap|Array)$|^(?:list|dict|io\.StringIO|StringIO)$"
+)
 JOINED_PATHS = re.compile(
     r"(?:^|\.)(?:path\.join|path\.resolve|File\.join|Paths\.get|Path\.of|filepath\.Join|Path\.Combine|Path|new File|PurePath|"
     r"joinpath|new URL|urljoin|os\.path\.join|posixpath\.join|resolve|abspath|realpath|normpath|new FileInputStream|"
@@ -106,7 +108,11 @@ def is_sanitizer(name: str, kind: str) -> bool:
     """Whether the callee `name` makes text safe for `kind`."""
     if name.endswith((".text().html", "newFile().getName")):
         return kind == ("html" if name.endswith("html") else "path")
-    return SANITIZERS[kind].fullmatch(name.rsplit(".", 1)[-1]) is not None if kind not in (EVERYTHING, "sql", "shell") else SANITIZERS[kind].search(name) is not None
+    return (
+        SANITIZERS[kind].fullmatch(name.rsplit(".", 1)[-1]) is not None
+        if kind not in (EVERYTHING, "sql", "shell")
+        else SANITIZERS[kind].search(name) is not None
+    )
 
 
 def safe_kinds(name: str) -> tuple[str, ...]:
@@ -120,10 +126,27 @@ def replaced_kinds(name: str, arguments: str) -> tuple[str, ...]:
         return ()
     if "[^" in arguments:  # all but those named
         return (EVERYTHING,)
-    return tuple(kind for kind, mark in (("path", ".."), ("path", "\\.\\."), ("html", "<"), ("sql", "'\"'\""), ("sql", "\"'\"")) if mark in arguments)
+    return tuple(
+        kind
+        for kind, mark in (("path", ".."), ("path", "\\.\\."), ("html", "<"), ("sql", "'\"'\""), ("sql", '"\'"'))
+        if mark in arguments
+    )
 
 
-REPLACING = frozenset(("replace", "replaceAll", "sub", "gsub", "tr", "delete", "preg_replace", "str_replace", "Replace", "ReplaceAllString"))
+REPLACING = frozenset(
+    (
+        "replace",
+        "replaceAll",
+        "sub",
+        "gsub",
+        "tr",
+        "delete",
+        "preg_replace",
+        "str_replace",
+        "Replace",
+        "ReplaceAllString",
+    )
+)
 
 
 def is_checked(name: str, text: str) -> bool:

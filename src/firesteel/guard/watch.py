@@ -97,7 +97,10 @@ class Watch:
 
     def _is_suspect(self) -> bool:
         language = self._statements.language if self._statements is not None else ""
-        if any(language in hit.pattern.languages and hit.pattern.kind != "root" and not hit.pattern.at_end for hit in self._hits):
+        if any(
+            language in hit.pattern.languages and hit.pattern.kind != "root" and not hit.pattern.at_end
+            for hit in self._hits
+        ):
             return True
         self._hits = [hit for hit in self._hits if hit.pattern.kind != "root" or self._is_open(hit)]
         return any(hit.pattern.kind == "root" for hit in self._hits)
@@ -166,7 +169,9 @@ class Watch:
         found = []
         for start, end in closed.functions:
             if self._end_armed is not None and start <= self._end_armed < max(end, closed.end):
-                found += self._analyse(statements, max(start, end - MAX_WINDOW), start, max(end, closed.end), "", at_end=True)
+                found += self._analyse(
+                    statements, max(start, end - MAX_WINDOW), start, max(end, closed.end), "", at_end=True
+                )
                 self._end_armed = None
         return found
 
@@ -186,7 +191,9 @@ class Watch:
             return []
         found = []
         if self._is_armed:
-            found += self._analyse(statements, statements.start, statements.start, self._line_start, statements.closers())
+            found += self._analyse(
+                statements, statements.start, statements.start, self._line_start, statements.closers()
+            )
         if self._end_armed is not None:
             begins = [start for start, _ in statements.finish(self._line_start)] or [statements.window(self._end_armed)]
             begin = max(begins[0], self._line_start - MAX_WINDOW)
@@ -207,13 +214,23 @@ class Watch:
             statement = self._statements.start if self._statements is not None else start
             found.append(
                 Finding(
-                    rule=secret.rule, cwe=secret.cwe, severity=secret.severity, action=self.policy.action(secret.rule, secret.action),
-                    start=begin, end=start + secret.end, cause=statement, decided_at=self.fed, reason=secret.reason, hint=HINT,
+                    rule=secret.rule,
+                    cwe=secret.cwe,
+                    severity=secret.severity,
+                    action=self.policy.action(secret.rule, secret.action),
+                    start=begin,
+                    end=start + secret.end,
+                    cause=statement,
+                    decided_at=self.fed,
+                    reason=secret.reason,
+                    hint=HINT,
                 )
             )
         return found
 
-    def _analyse(self, statements: Statements, since: int, statement: int, end: int, closers: str, *, at_end: bool = False) -> list[Finding]:
+    def _analyse(
+        self, statements: Statements, since: int, statement: int, end: int, closers: str, *, at_end: bool = False
+    ) -> list[Finding]:
         if self.is_replaying:
             return []
         begin, text = self._lines.since(since if at_end else statements.window(statement))
@@ -241,12 +258,24 @@ class Watch:
         if statement < begin + 1 and result.match.cause is None and start > statement:
             cause = start
         rule = result.rule
-        if cause < statement and (rule.id, cause) in self._seen or not self._is_new(rule.id, start) or self._is_suppressed(rule.id, start):
+        if (
+            (cause < statement and (rule.id, cause) in self._seen)
+            or not self._is_new(rule.id, start)
+            or self._is_suppressed(rule.id, start)
+        ):
             return None
         action: Action = self.policy.action(rule.id, result.match.action or rule.action)
         return Finding(
-            rule=rule.id, cwe=rule.cwe[0], severity=rule.severity, action=action, start=start, end=place(result.end),
-            cause=min(cause, statement) if cause >= statement else cause, decided_at=self.fed, reason=result.match.reason or rule.title.lower(), hint=rule.hint,
+            rule=rule.id,
+            cwe=rule.cwe[0],
+            severity=rule.severity,
+            action=action,
+            start=start,
+            end=place(result.end),
+            cause=min(cause, statement) if cause >= statement else cause,
+            decided_at=self.fed,
+            reason=result.match.reason or rule.title.lower(),
+            hint=rule.hint,
         )
 
     def _is_new(self, rule: str, start: int) -> bool:

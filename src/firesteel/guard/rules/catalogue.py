@@ -2,17 +2,43 @@
 
 from functools import cache
 
-from firesteel.guard.rules import command, crypto, data, html, path, sql, system
+from firesteel.guard.rules import (
+    address,
+    browser,
+    code,
+    command,
+    credentials,
+    crypto,
+    data,
+    html,
+    memory,
+    path,
+    predictable,
+    shell,
+    sql,
+    system,
+    tls,
+    xml,
+)
 from firesteel.guard.rules.base import Rule, Sink
 
 RULES: tuple[Rule, ...] = (
+    *credentials.RULES,
     *sql.RULES,
     *command.RULES,
+    *code.RULES,
     *path.RULES,
+    *address.RULES,
     *html.RULES,
+    *browser.RULES,
     *data.RULES,
+    *xml.RULES,
     *crypto.RULES,
+    *tls.RULES,
+    *predictable.RULES,
     *system.RULES,
+    *memory.RULES,
+    *shell.RULES,
 )
 BY_ID = {rule.id: rule for rule in RULES}
 

@@ -1,11 +1,9 @@
-"""Commands that a shell runs, and code that the program runs, put together from data."""
+"""Commands that a shell runs, put together from data."""
 
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
 from firesteel.guard.site import Site
 from firesteel.guard.value import HOLE, Level, Value
-
-SHELLS = (r"(?i)(?:/bin/|/usr/bin/|/usr/bin/env )?(?:ba|z|k|da|c)?sh", )
 
 
 def judged(value: Value | None, site: Site, is_shell_certain: bool = True) -> Match | None:
@@ -48,7 +46,11 @@ def split_command(site: Site) -> Match | None:
         return None
     text = site.evaluator.text(given[0]).replace(" ", "")
     value = site.argument(0)
-    if value is None or not text.endswith((".split()", '.split("")', ".split('')")) or not value.risky("shell", Level.parameter):
+    if (
+        value is None
+        or not text.endswith((".split()", '.split("")', ".split('')"))
+        or not value.risky("shell", Level.parameter)
+    ):
         return None
     return Match(value.cause, Action.warn, "a command line is cut at its spaces, so data can add arguments")
 
@@ -56,7 +58,17 @@ def split_command(site: Site) -> Match | None:
 def node_exec(site: Site) -> Match | None:
     """Judge `exec` of Node's child_process, by whatever name the module goes; regular expressions have one too."""
     value = site.argument(0)
-    if site.owner and site.owner.rsplit(".", 1)[-1].lower() not in ("child_process", "cp", "child", "childprocess", "shell", "shelljs", "require()", "proc", "process"):
+    if site.owner and site.owner.rsplit(".", 1)[-1].lower() not in (
+        "child_process",
+        "cp",
+        "child",
+        "childprocess",
+        "shell",
+        "shelljs",
+        "require()",
+        "proc",
+        "process",
+    ):
         return None
     return judged(value, site, bool(site.owner))
 
@@ -77,17 +89,30 @@ def shell_dash_c(site: Site) -> Match | None:
     for node, value in zip(nodes, values, strict=False):
         risky = value.risky("shell")
         if risky and (value.is_sequence or node is nodes[-1]):
-            return Match(value.cause, None if value.level >= Level.parameter else Action.warn, f"`{risky[0].name or 'data'}` is run by a shell")
+            return Match(
+                value.cause,
+                None if value.level >= Level.parameter else Action.warn,
+                f"`{risky[0].name or 'data'}` is run by a shell",
+            )
     return None
 
 
 def backticks(site: Site) -> Match | None:
     """Judge a command between backticks."""
-    holes = [hole for part in site.node.named_children for hole in site.evaluator.value(part).risky("shell") if part.type not in ("string_content",)]
+    holes = [
+        hole
+        for part in site.node.named_children
+        for hole in site.evaluator.value(part).risky("shell")
+        if part.type not in ("string_content",)
+    ]
     if not holes:
         return None
     level = max(hole.level for hole in holes)
-    return Match(None, None if level >= Level.parameter else Action.warn, f"`{holes[0].name or 'data'}` becomes part of a shell command")
+    return Match(
+        None,
+        None if level >= Level.parameter else Action.warn,
+        f"`{holes[0].name or 'data'}` becomes part of a shell command",
+    )
 
 
 def kernel_open(site: Site) -> Match | None:
@@ -96,7 +121,11 @@ def kernel_open(site: Site) -> Match | None:
     if value is None or not value.risky("path", Level.parameter) or (value.skeleton[:1] != HOLE):
         return None
     is_explicit = site.owner == "Kernel"
-    return Match(value.cause, None if is_explicit or value.level is Level.outside else Action.warn, "a name that begins with | is run as a command")
+    return Match(
+        value.cause,
+        None if is_explicit or value.level is Level.outside else Action.warn,
+        "a name that begins with | is run as a command",
+    )
 
 
 def program(site: Site) -> Match | None:
@@ -105,7 +134,13 @@ def program(site: Site) -> Match | None:
         if value.level is Level.outside and value.risky("shell"):
             return Match(value.cause, None, "outside data decides what is run")
     value = site.argument(0)
-    if value is not None and value.is_built and not value.is_sequence and " " in value.skeleton and value.risky("shell"):
+    if (
+        value is not None
+        and value.is_built
+        and not value.is_sequence
+        and " " in value.skeleton
+        and value.risky("shell")
+    ):
         return Match(value.cause, None, "data becomes part of a command line")
     return None
 
@@ -114,105 +149,141 @@ def bash_eval(site: Site) -> Match | None:
     """Judge what the shell is asked to evaluate."""
     for value in site.arguments():
         if value.risky("shell"):
-            return Match(value.cause, None if value.level >= Level.parameter else Action.warn, "a variable is evaluated as a command")
+            return Match(
+                value.cause,
+                None if value.level >= Level.parameter else Action.warn,
+                "a variable is evaluated as a command",
+            )
     return None
 
 
-def code(site: Site) -> Match | None:
-    """Judge text that is compiled and run."""
-    value = site.argument(0)
-    if value is None or value.is_sequence or not value.holes:
-        return None
-    risky = value.risky("code")
-    if site.evaluator.language in ("python", "ruby") and len(site.positional()) > 1 and value.level < Level.outside:
-        return None
-    if not risky or site.flag("mode") or "compile()" in {hole.name + "()" for hole in risky}:
-        return None
-    if value.level is Level.outside or (value.is_built and value.level is Level.parameter):
-        return Match(value.cause, None, f"`{risky[0].name or 'data'}` is run as code")
-    if value.level is Level.parameter or value.is_built:
-        return Match(value.cause, Action.warn, f"`{risky[0].name or 'data'}` is run as code")
-    return None
+PYTHON_RUNS = (
+    "run",
+    "call",
+    "Popen",
+    "check_call",
+    "check_output",
+    "getoutput",
+    "getstatusoutput",
+    "create_subprocess_shell",
+)
 
-
-def template(site: Site) -> Match | None:
-    """Judge a template whose text is not constant."""
-    value = site.argument(0)
-    if value is None or not value.risky("template", Level.parameter) or value.is_sequence:
-        return None
-    if value.level is Level.outside or value.is_built:
-        return Match(value.cause, None, "data becomes part of the template itself")
-    return Match(value.cause, Action.observe, "the template's text is a parameter")
-
-
-PYTHON_RUNS = ("run", "call", "Popen", "check_call", "check_output", "getoutput", "getstatusoutput", "create_subprocess_shell")
 HINT = "pass a list of arguments and no shell (subprocess.run([...]), execFile, exec.Command); quote what must go through one"
+
 
 RULES = (
     Rule(
-        id="FS211", title="Shell command built from data", cwe=("CWE-78", "CWE-77", "CWE-88"), severity=Severity.critical, action=Action.rewrite, hint=HINT,
+        id="FS211",
+        title="Shell command built from data",
+        cwe=("CWE-78", "CWE-77", "CWE-88"),
+        severity=Severity.critical,
+        action=Action.rewrite,
+        hint=HINT,
         sinks=(
-            Sink(languages=("python",), check=always_shell, names=("system", "popen", "popen2", "popen3", "popen4"), owner=r"os|popen2|os\.\w+|posix|commands"),
-            Sink(languages=("python",), check=always_shell, names=("getoutput", "getstatusoutput", "create_subprocess_shell"), owner=r".*\b(?:subprocess|commands|asyncio)"),
-            Sink(languages=("python",), check=shell_true, names=(*PYTHON_RUNS, "execute", "run_command", "shell", "sudo", "local"), arms=(r"\bshell\s*=\s*True",)),
+            Sink(
+                languages=("python",),
+                check=always_shell,
+                names=("system", "popen", "popen2", "popen3", "popen4"),
+                owner=r"os|popen2|os\.\w+|posix|commands",
+            ),
+            Sink(
+                languages=("python",),
+                check=always_shell,
+                names=("getoutput", "getstatusoutput", "create_subprocess_shell"),
+                owner=r".*\b(?:subprocess|commands|asyncio)",
+            ),
+            Sink(
+                languages=("python",),
+                check=shell_true,
+                names=(*PYTHON_RUNS, "execute", "run_command", "shell", "sudo", "local"),
+                arms=(r"\bshell\s*=\s*True",),
+            ),
             Sink(languages=("python",), check=always_shell, names=("exec_command",), owner=r".*(?:ssh|client|conn)\w*"),
-            Sink(languages=("python",), check=split_command, names=PYTHON_RUNS, owner=r"subprocess|sp|", arms=(r"\.split\(\s*(?:[\"'] [\"'])?\)",)),
+            Sink(
+                languages=("python",),
+                check=split_command,
+                names=PYTHON_RUNS,
+                owner=r"subprocess|sp|",
+                arms=(r"\.split\(\s*(?:[\"'] [\"'])?\)",),
+            ),
             Sink(languages=SCRIPTS, check=node_exec, names=("exec", "execSync")),
             Sink(languages=SCRIPTS, check=node_spawn, names=("spawn", "spawnSync", "execFile", "execFileSync")),
-            Sink(languages=("java",), check=program, names=("exec",), owner=r".*(?:[rR]untime|getRuntime\(\)|\brt|\br)"),
+            Sink(
+                languages=("java",), check=program, names=("exec",), owner=r".*(?:[rR]untime|getRuntime\(\)|\brt|\br)"
+            ),
             Sink(languages=("java",), check=shell_dash_c, names=("new ProcessBuilder", "command", "exec")),
             Sink(languages=("go",), check=shell_dash_c, names=("Command", "CommandContext"), owner="exec"),
             Sink(languages=("rust",), check=shell_dash_c, names=("arg", "args"), arms=(r"\"-c\"",)),
-            Sink(languages=("ruby",), check=always_shell, names=("system", "exec", "spawn", "popen", "capture2", "capture3", "capture2e", "popen3"), owner=r"|Kernel|IO|Open3|Process"),
+            Sink(
+                languages=("ruby",),
+                check=always_shell,
+                names=("system", "exec", "spawn", "popen", "capture2", "capture3", "capture2e", "popen3"),
+                owner=r"|Kernel|IO|Open3|Process",
+            ),
             Sink(languages=("ruby", "php"), check=backticks, names=("`",), arms=(r"`[^`\n]{0,200}[#$]",)),
             Sink(languages=("ruby",), check=kernel_open, names=("open",), owner=r"|Kernel|URI"),
-            Sink(languages=("php",), check=always_shell, names=("exec", "shell_exec", "system", "passthru", "popen", "proc_open"), owner=""),
+            Sink(
+                languages=("php",),
+                check=always_shell,
+                names=("exec", "shell_exec", "system", "passthru", "popen", "proc_open"),
+                owner="",
+            ),
             Sink(languages=("c", "cpp"), check=always_shell, names=("system", "popen"), owner="|std"),
             Sink(languages=("csharp",), check=program, names=("Start",), owner=".*Process"),
             Sink(languages=("bash",), check=bash_eval, names=("eval",)),
         ),
         examples=(
-            Example(language="python", bad='def f(host):\n    os.system("ping -c1 " + host)\n', good='def f(host):\n    subprocess.run(["ping", "-c1", host], check=True)\n'),
-            Example(language="python", bad='def f(name):\n    cmd = f"git show {name}"\n    subprocess.check_output(cmd, shell=True)\n',
-                    good='def f(name):\n    cmd = f"git show {shlex.quote(name)}"\n    subprocess.check_output(cmd, shell=True)\n'),
-            Example(language="javascript", bad='exec("convert " + file + " out.png", done);\n', good='execFile("convert", [file, "out.png"], done);\n'),
-            Example(language="java", bad='class A { void f(String h) { Runtime.getRuntime().exec("ping " + h); } }\n', good='class A { void f(String h) { new ProcessBuilder("ping", h).start(); } }\n'),
-            Example(language="go", bad='func f(n string) { exec.Command("sh", "-c", "ls "+n).Run() }\n', good='func f(n string) { exec.Command("ls", n).Run() }\n'),
-            Example(language="ruby", bad='def f(name)\n  system("ls #{name}")\nend\n', good='def f(name)\n  system("ls", name)\nend\n'),
-            Example(language="php", bad='function f() { shell_exec("ls " . $_GET["d"]); }\n', good='function f() { shell_exec("ls " . escapeshellarg($_GET["d"])); }\n'),
-            Example(language="c", bad='void f(char *n) { char b[99]; snprintf(b, 99, "ls %s", n); system(n); }\n', good='void f(char *n) { execl("/bin/ls", "ls", n, NULL); }\n'),
-            Example(language="csharp", bad='class A { void F(string n) { Process.Start("cmd.exe /c dir " + n); } }\n', good='class A { void F(string n) { Process.Start("dir", new[] { n }); } }\n'),
-            Example(language="rust", bad='fn f(n: &str) { Command::new("sh").arg("-c").arg(format!("ls {}", n)).output(); }\n', good='fn f(n: &str) { Command::new("ls").arg(n).output(); }\n'),
+            Example(
+                language="python",
+                bad='def f(host):\n    os.system("ping -c1 " + host)\n',
+                good='def f(host):\n    subprocess.run(["ping", "-c1", host], check=True)\n',
+            ),
+            Example(
+                language="python",
+                bad='def f(name):\n    cmd = f"git show {name}"\n    subprocess.check_output(cmd, shell=True)\n',
+                good='def f(name):\n    cmd = f"git show {shlex.quote(name)}"\n    subprocess.check_output(cmd, shell=True)\n',
+            ),
+            Example(
+                language="javascript",
+                bad='exec("convert " + file + " out.png", done);\n',
+                good='execFile("convert", [file, "out.png"], done);\n',
+            ),
+            Example(
+                language="java",
+                bad='class A { void f(String h) { Runtime.getRuntime().exec("ping " + h); } }\n',
+                good='class A { void f(String h) { new ProcessBuilder("ping", h).start(); } }\n',
+            ),
+            Example(
+                language="go",
+                bad='func f(n string) { exec.Command("sh", "-c", "ls "+n).Run() }\n',
+                good='func f(n string) { exec.Command("ls", n).Run() }\n',
+            ),
+            Example(
+                language="ruby",
+                bad='def f(name)\n  system("ls #{name}")\nend\n',
+                good='def f(name)\n  system("ls", name)\nend\n',
+            ),
+            Example(
+                language="php",
+                bad='function f() { shell_exec("ls " . $_GET["d"]); }\n',
+                good='function f() { shell_exec("ls " . escapeshellarg($_GET["d"])); }\n',
+            ),
+            Example(
+                language="c",
+                bad='void f(char *n) { char b[99]; snprintf(b, 99, "ls %s", n); system(n); }\n',
+                good='void f(char *n) { execl("/bin/ls", "ls", n, NULL); }\n',
+            ),
+            Example(
+                language="csharp",
+                bad='class A { void F(string n) { Process.Start("cmd.exe /c dir " + n); } }\n',
+                good='class A { void F(string n) { Process.Start("dir", new[] { n }); } }\n',
+            ),
+            Example(
+                language="rust",
+                bad='fn f(n: &str) { Command::new("sh").arg("-c").arg(format!("ls {}", n)).output(); }\n',
+                good='fn f(n: &str) { Command::new("ls").arg(n).output(); }\n',
+            ),
             Example(language="bash", bad='f() {\n  eval "ls $1"\n}\n', good='f() {\n  ls -- "$1"\n}\n'),
-        ),
-    ),
-    Rule(
-        id="FS221", title="Code run from data", cwe=("CWE-94", "CWE-95"), severity=Severity.critical, action=Action.rewrite,
-        hint="do not run text as code: parse it (ast.literal_eval, JSON.parse) or look the action up in a table of functions",
-        sinks=(
-            Sink(languages=("python",), check=code, names=("eval", "exec", "execfile"), owner=r"|builtins|__builtins__"),
-            Sink(languages=SCRIPTS, check=code, names=("eval", "new Function", "runInThisContext", "runInNewContext", "setTimeout", "setInterval"), owner=r"|window|vm|global|globalThis"),
-            Sink(languages=("ruby",), check=code, names=("eval", "instance_eval", "class_eval", "module_eval", "constantize")),
-            Sink(languages=("php",), check=code, names=("eval", "assert", "create_function"), owner=""),
-            Sink(languages=("java",), check=code, names=("eval",), owner=r".*(?:engine|Engine)\w*"),
-        ),
-        examples=(
-            Example(language="python", bad='def f(request):\n    return eval(request.args["sum"])\n', good='def f(request):\n    return ast.literal_eval(request.args["sum"])\n'),
-            Example(language="javascript", bad="app.get('/', (req, res) => { eval(req.query.code); });\n", good="app.get('/', (req, res) => { JSON.parse(req.query.code); });\n"),
-            Example(language="ruby", bad="def f\n  eval(params[:code])\nend\n", good="def f\n  ACTIONS.fetch(params[:code]).call\nend\n"),
-            Example(language="php", bad='function f() { eval($_POST["code"]); }\n', good='function f() { json_decode($_POST["code"]); }\n'),
-        ),
-    ),
-    Rule(
-        id="FS222", title="Template built from data", cwe=("CWE-1336", "CWE-94"), severity=Severity.high, action=Action.rewrite,
-        hint="keep the template constant and give the data to it as variables",
-        sinks=(
-            Sink(languages=("python",), check=template, names=("render_template_string", "from_string", "Template"), owner=r"|flask|.*[eE]nv\w*|jinja2|.*environment|mako\.template"),
-            Sink(languages=SCRIPTS, check=template, names=("compile", "render"), owner=r"ejs|pug|jade|[hH]andlebars|nunjucks|_|swig|mustache"),
-        ),
-        examples=(
-            Example(language="python", bad='@app.route("/")\ndef f():\n    return render_template_string("<p>" + request.args["n"])\n',
-                    good='@app.route("/")\ndef f():\n    return render_template_string("<p>{{ n }}", n=request.args["n"])\n'),
         ),
     ),
 )

@@ -1,4 +1,4 @@
-"""HTML that is put together from data: cross-site scripting."""
+"""HTML that is put together from data on a server: cross-site scripting."""
 
 import re
 
@@ -7,8 +7,13 @@ from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
 from firesteel.guard.site import Site
 from firesteel.guard.value import HOLE, Level, Value, formatted
 
-HTML = re.compile(r"(?is)<(?:!doctype|/?(?:html|body|div|span|p|a|b|i|h[1-6]|img|script|table|t[rdh]|ul|ol|li|pre|code|br|form|input|button|strong|em|option|label|iframe|svg|style|font|center|title|select|textarea|small|section|article|nav)\b)[^<]*")
-SAFE_TEXT = re.compile(r"(?i)(?:width|height|size|count|num|index|len|idx|_id|^id$|date|time|color|style|class|css|humanFileSize|nonce|token|lang|csrf)")
+HTML = re.compile(
+    r"(?is)<(?:!doctype|/?(?:html|body|div|span|p|a|b|i|h[1-6]|img|script|table|t[rdh]|ul|ol|li|pre|code|br|form|input|button|strong|em|option|label|iframe|svg|style|font|center|title|select|textarea|small|section|article|nav)\b)[^<]*"
+)
+
+SAFE_TEXT = re.compile(
+    r"(?i)(?:width|height|size|count|num|index|len|idx|_id|^id$|date|time|color|style|class|css|humanFileSize|nonce|token|lang|csrf)"
+)
 
 
 def judged(value: Value | None, needs_tags: bool = True, level: Level = Level.unknown) -> Match | None:
@@ -20,7 +25,9 @@ def judged(value: Value | None, needs_tags: bool = True, level: Level = Level.un
         return None
     outside = next((hole for hole in risky if hole.level is Level.outside), None)
     name = (outside or risky[0]).name or "data"
-    return Match(value.cause, None if outside is not None else Action.warn, f"`{name}` becomes part of the page unescaped")
+    return Match(
+        value.cause, None if outside is not None else Action.warn, f"`{name}` becomes part of the page unescaped"
+    )
 
 
 def written(site: Site) -> Match | None:
@@ -38,20 +45,33 @@ def written(site: Site) -> Match | None:
 
 def is_json(site: Site) -> bool:
     """Whether the response says that it is no HTML."""
-    return re.search(r"(?i)application/|text/plain|mime_?type|content_?type|octet|csv|jsonify|JsonResponse", site.text()[-300:]) is not None
+    return (
+        re.search(
+            r"(?i)application/|text/plain|mime_?type|content_?type|octet|csv|jsonify|JsonResponse", site.text()[-300:]
+        )
+        is not None
+    )
 
 
 def returned(site: Site) -> Match | None:
     """Judge a returned page; without tags only what comes from outside, in a handler of requests."""
     value = site.argument(0)
-    if value is None or value.is_sequence and not value.is_built:
+    if value is None or (value.is_sequence and not value.is_built):
         return None
     found = judged(value)
-    if found is not None and re.match(r"\s*(?:\(?[\"'rfuRFU]|\s)*<", value.skeleton) or (found and found.action is None):
+    if (found is not None and re.match(r"\s*(?:\(?[\"'rfuRFU]|\s)*<", value.skeleton)) or (
+        found and found.action is None
+    ):
         return found
     source = site.before()
     is_handler = re.search(r"@(?:\w+\.)*(?:route|get|post|expose|api_route|put)\(", source) is not None
-    if is_handler and value.is_built and value.risky("html", Level.outside) and not is_json(site) and re.search(r"(?i)[a-z]{3,}.*\0", value.skeleton):
+    if (
+        is_handler
+        and value.is_built
+        and value.risky("html", Level.outside)
+        and not is_json(site)
+        and re.search(r"(?i)[a-z]{3,}.*\0", value.skeleton)
+    ):
         return Match(value.cause, None, "outside data becomes part of the answer unescaped")
     return None
 
@@ -61,8 +81,12 @@ def marked_safe(site: Site) -> Match | None:
     value = site.argument(0)
     if value is None or not value.risky("html"):
         return None
-    strong = value.level >= Level.parameter and value.is_built or value.level is Level.outside
-    return Match(value.cause, None if value.level is Level.outside else Action.warn, "it is declared safe, but holds data") if strong or value.risky("html") else None
+    strong = (value.level >= Level.parameter and value.is_built) or value.level is Level.outside
+    return (
+        Match(value.cause, None if value.level is Level.outside else Action.warn, "it is declared safe, but holds data")
+        if strong or value.risky("html")
+        else None
+    )
 
 
 def autoescape_off(site: Site) -> Match | None:
@@ -80,7 +104,10 @@ def json_in_page(site: Site) -> Match | None:
     text = site.text()
     if len(text) > 6000:
         return None
-    if re.search(r"[\"']\w*json\w*[\"']\s*:\s*(?:json\.dumps\((?![^\n]*(?:(?:cls|escape)\s*=| is None| or |==|\bnot ))|\w+\.json\b(?!\())", text) and re.search(r"\.mako|\.html|\.jinja|\.tmpl", text):
+    if re.search(
+        r"[\"']\w*json\w*[\"']\s*:\s*(?:json\.dumps\((?![^\n]*(?:(?:cls|escape)\s*=| is None| or |==|\bnot ))|\w+\.json\b(?!\())",
+        text,
+    ) and re.search(r"\.mako|\.html|\.jinja|\.tmpl", text):
         return Match(None, Action.warn, "`</script>` inside the JSON ends the script; json.dumps does not escape it")
     return None
 
@@ -90,18 +117,30 @@ def markdown(site: Site) -> Match | None:
     value = site.argument(0)
     parent = site.node.parent
     around = site.evaluator.source[max(0, site.node.start_byte - 40) : site.node.start_byte].decode(errors="replace")
-    if value is None or not value.risky("html") or parent is None or re.search(r"(?i)clean|sanit|escape|bleach", around + site.text()[-200:]):
+    if (
+        value is None
+        or not value.risky("html")
+        or parent is None
+        or re.search(r"(?i)clean|sanit|escape|bleach", around + site.text()[-200:])
+    ):
         return None
     return Match(value.cause, Action.warn, "Markdown lets HTML through")
 
 
-TEXT_FIELD = re.compile(r"(?i)(?:^|\.|\[[\"'])(?:\w*(?:notes?|text|comment|description|title|headline|display_?name|bio|content|body|message|caption|summary|about))[\"'\]]*$")
+TEXT_FIELD = re.compile(
+    r"(?i)(?:^|\.|\[[\"'])(?:\w*(?:notes?|text|comment|description|title|headline|display_?name|bio|content|body|message|caption|summary|about))[\"'\]]*$"
+)
 
 
 def stored(site: Site) -> Match | None:
     """Observe text of a request that is stored as it came: whoever shows it must escape it."""
     value = site.argument(0)
-    if value is None or not TEXT_FIELD.search(site.name) or value.skeleton != HOLE or not value.risky("html", Level.outside):
+    if (
+        value is None
+        or not TEXT_FIELD.search(site.name)
+        or value.skeleton != HOLE
+        or not value.risky("html", Level.outside)
+    ):
         return None
     return Match(value.cause, Action.observe, "text of a request is stored as it came")
 
@@ -113,46 +152,15 @@ def form_errors(site: Site) -> Match | None:
     return None
 
 
-def element_html(site: Site) -> Match | None:
-    """Judge what is assigned to the HTML of an element."""
-    return judged(site.argument(0), needs_tags=False)
-
-
-def jquery_html(site: Site) -> Match | None:
-    """Judge what jQuery takes as HTML."""
-    value = site.argument(0)
-    if value is None or not value.holes:
-        return None
-    if site.last == "html":
-        is_element = re.match(r"(?i)\$|jQuery|.*(?:\$|el|element|node|div|msg|panel|item|label|title|message|results|box|content|button|row|modal)\w*(?:\(\))?", site.owner)
-        return judged(value, needs_tags=False) if is_element or "()" in site.owner else None
-    return judged(value)
-
-
-def jquery_element(site: Site) -> Match | None:
-    """Judge `$("<b>" + data)`."""
-    value = site.argument(0)
-    return judged(value) if value is not None and value.skeleton.lstrip().startswith("<") else None
-
-
-def adjacent(site: Site) -> Match | None:
-    """Judge `insertAdjacentHTML(position, html)`."""
-    return judged(site.argument(1), needs_tags=False)
-
-
-def fixed_markup(site: Site) -> Match | None:
-    """Judge markup kept in a variable: built with what comes from outside or from the caller, never escaped."""
-    value = site.argument(0)
-    if value is None or not value.skeleton.lstrip(" \n\t").startswith("<"):
-        return None
-    return judged(value, level=Level.outside)
-
-
 def go_write(site: Site) -> Match | None:
     """Judge what Go writes into a response."""
-    if not re.search(r"http\.ResponseWriter|http\.Request|gin\.Context", site.evaluator.source.decode(errors="replace")):
+    if not re.search(
+        r"http\.ResponseWriter|http\.Request|gin\.Context", site.evaluator.source.decode(errors="replace")
+    ):
         return None
-    if re.search(r"Content-Type\"?,\s*\"(?:application/json|text/plain)", site.evaluator.source.decode(errors="replace")):
+    if re.search(
+        r"Content-Type\"?,\s*\"(?:application/json|text/plain)", site.evaluator.source.decode(errors="replace")
+    ):
         return None
     values = site.arguments()
     if site.last == "Fprintf" and len(values) > 1:
@@ -162,7 +170,11 @@ def go_write(site: Site) -> Match | None:
     for value in values:
         for hole in value.risky("html"):
             if value.is_built and (hole.level >= Level.parameter or HTML.search(value.skeleton)):
-                return Match(value.cause, None if hole.level is Level.outside else Action.warn, f"`{hole.name or 'data'}` becomes part of the answer unescaped")
+                return Match(
+                    value.cause,
+                    None if hole.level is Level.outside else Action.warn,
+                    f"`{hole.name or 'data'}` becomes part of the answer unescaped",
+                )
     return None
 
 
@@ -176,43 +188,116 @@ def echoed(site: Site) -> Match | None:
 
 
 HINT = "escape data for HTML (html.escape, textContent, the template's autoescaping); never paste it into markup"
-ERB = r"raw|html_safe"
+
 
 RULES = (
     Rule(
-        id="FS251", title="Page built from data", cwe=("CWE-79", "CWE-80", "CWE-116"), severity=Severity.high, action=Action.rewrite, hint=HINT,
+        id="FS251",
+        title="Page built from data",
+        cwe=("CWE-79", "CWE-80", "CWE-116"),
+        severity=Severity.high,
+        action=Action.rewrite,
+        hint=HINT,
         sinks=(
-            Sink(languages=("python",), check=written, names=("HttpResponse", "make_response", "Response", "HTMLResponse", "write", "writeln", "HttpResponseBadRequest", "HttpResponseNotFound"),
-                 owner=r"|self|self\.response|self\.response\.out|response|flask|django\.http|resp|self\.wfile|web"),
-            Sink(languages=("python",), check=returned, kind="return", arms=(r"<\w+[^>\n]{0,200}>?[^\n]{0,300}(?:%s|\{)", r"\breturn\b[^\n]{0,40}\b(?:f[\"']|request\b)", r"<\w+", r"\breturn\s*\(?\s*(?:f?[\"'])")),
-            Sink(languages=("python",), check=marked_safe, names=("mark_safe", "Markup", "SafeString", "SafeText"), owner=r"|django\.utils\.safestring|flask|markupsafe|jinja2|safestring"),
+            Sink(
+                languages=("python",),
+                check=written,
+                names=(
+                    "HttpResponse",
+                    "make_response",
+                    "Response",
+                    "HTMLResponse",
+                    "write",
+                    "writeln",
+                    "HttpResponseBadRequest",
+                    "HttpResponseNotFound",
+                ),
+                owner=r"|self|self\.response|self\.response\.out|response|flask|django\.http|resp|self\.wfile|web",
+            ),
+            Sink(
+                languages=("python",),
+                check=returned,
+                kind="return",
+                arms=(
+                    r"<\w+[^>\n]{0,200}>?[^\n]{0,300}(?:%s|\{)",
+                    r"\breturn\b[^\n]{0,40}\b(?:f[\"']|request\b)",
+                    r"<\w+",
+                    r"\breturn\s*\(?\s*(?:f?[\"'])",
+                ),
+            ),
+            Sink(
+                languages=("python",),
+                check=marked_safe,
+                names=("mark_safe", "Markup", "SafeString", "SafeText"),
+                owner=r"|django\.utils\.safestring|flask|markupsafe|jinja2|safestring",
+            ),
             Sink(languages=("python",), check=autoescape_off, names=("Environment",), owner=r"|jinja2"),
-            Sink(languages=("python",), check=json_in_page, names=("render", "render_to_response", "render_template", "render_to_string"), owner=""),
-            Sink(languages=("python",), check=markdown, names=("markdown", "markdown2", "mistune"), owner=r"|markdown2?|mistune"),
-            Sink(languages=("python",), check=stored, kind="assign", arms=(r"(?i)\brequest\.(?:POST|GET|form|args|values)\b",)),
+            Sink(
+                languages=("python",),
+                check=json_in_page,
+                names=("render", "render_to_response", "render_template", "render_to_string"),
+                owner="",
+            ),
+            Sink(
+                languages=("python",),
+                check=markdown,
+                names=("markdown", "markdown2", "mistune"),
+                owner=r"|markdown2?|mistune",
+            ),
+            Sink(
+                languages=("python",),
+                check=stored,
+                kind="assign",
+                arms=(r"(?i)\brequest\.(?:POST|GET|form|args|values)\b",),
+            ),
             Sink(languages=("python",), check=form_errors, names=("as_json",)),
-            Sink(languages=SCRIPTS, check=element_html, kind="assign", names=("innerHTML", "outerHTML")),
-            Sink(languages=SCRIPTS, check=element_html, kind="pair", names=("__html",)),
-            Sink(languages=SCRIPTS, check=jquery_html, names=("html", "append", "prepend", "after", "before", "replaceWith"), arms=(r"\.(?:html|append|prepend|after|before|replaceWith)\s*\(",)),
-            Sink(languages=SCRIPTS, check=jquery_element, names=("$", "jQuery"), arms=(r"(?:\$|jQuery)\s*\(\s*[\"'`]\s*<",)),
-            Sink(languages=SCRIPTS, check=adjacent, names=("insertAdjacentHTML",)),
-            Sink(languages=SCRIPTS, check=element_html, names=("trustAsHtml", "bypassSecurityTrustHtml")),
-            Sink(languages=SCRIPTS, check=written, names=("write", "writeln"), owner="document"),
-            Sink(languages=SCRIPTS, check=written, names=("send", "end", "write"), owner=r"(?:res|response|reply)(?:\.status\(\))?(?:\.type\(\))?"),
-            Sink(languages=("java",), check=written, names=("println", "print", "write", "append"), owner=r".*(?:[wW]riter|out|getWriter\(\)|html)"),
-            Sink(languages=("go",), check=go_write, names=("Write", "Fprintf", "Fprint", "WriteString", "Error", "Fprintln")),
+            Sink(
+                languages=SCRIPTS,
+                check=written,
+                names=("send", "end", "write"),
+                owner=r"(?:res|response|reply)(?:\.status\(\))?(?:\.type\(\))?",
+            ),
+            Sink(
+                languages=("java",),
+                check=written,
+                names=("println", "print", "write", "append"),
+                owner=r".*(?:[wW]riter|out|getWriter\(\)|html)",
+            ),
+            Sink(
+                languages=("go",),
+                check=go_write,
+                names=("Write", "Fprintf", "Fprint", "WriteString", "Error", "Fprintln"),
+            ),
             Sink(languages=("php",), check=echoed, names=("echo", "print", "printf"), owner=""),
             Sink(languages=("ruby",), check=marked_safe, names=("raw", "html_safe"), owner=None),
             Sink(languages=("csharp",), check=written, names=("Raw", "Write", "Content"), owner=r"Html|Response|"),
         ),
         examples=(
-            Example(language="python", bad='@app.route("/h")\ndef f():\n    return "<h1>" + request.args["name"] + "</h1>"\n', good='@app.route("/h")\ndef f():\n    return "<h1>" + escape(request.args["name"]) + "</h1>"\n'),
-            Example(language="python", bad="def f(user):\n    return mark_safe('<b>%s</b>' % user)\n", good="def f(user):\n    return format_html('<b>{}</b>', user)\n"),
-            Example(language="javascript", bad='box.innerHTML = "<b>" + location.hash;\n', good="box.textContent = location.hash;\n"),
-            Example(language="javascript", bad='$("#name").html(data.name);\n', good='$("#name").text(data.name);\n'),
-            Example(language="go", bad='func f(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "<p>%s", r.FormValue("n")) }\n', good='func f(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "<p>%s", html.EscapeString(r.FormValue("n"))) }\n'),
-            Example(language="php", bad='function f() { echo "<p>" . $_GET["n"]; }\n', good='function f() { echo "<p>" . htmlspecialchars($_GET["n"]); }\n'),
-            Example(language="java", bad='class A { void f(HttpServletRequest q, PrintWriter out) { out.println("<p>" + q.getParameter("n")); } }\n', good='class A { void f(HttpServletRequest q, PrintWriter out) { out.println("<p>" + escapeHtml4(q.getParameter("n"))); } }\n'),
+            Example(
+                language="python",
+                bad='@app.route("/h")\ndef f():\n    return "<h1>" + request.args["name"] + "</h1>"\n',
+                good='@app.route("/h")\ndef f():\n    return "<h1>" + escape(request.args["name"]) + "</h1>"\n',
+            ),
+            Example(
+                language="python",
+                bad="def f(user):\n    return mark_safe('<b>%s</b>' % user)\n",
+                good="def f(user):\n    return format_html('<b>{}</b>', user)\n",
+            ),
+            Example(
+                language="go",
+                bad='func f(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "<p>%s", r.FormValue("n")) }\n',
+                good='func f(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "<p>%s", html.EscapeString(r.FormValue("n"))) }\n',
+            ),
+            Example(
+                language="php",
+                bad='function f() { echo "<p>" . $_GET["n"]; }\n',
+                good='function f() { echo "<p>" . htmlspecialchars($_GET["n"]); }\n',
+            ),
+            Example(
+                language="java",
+                bad='class A { void f(HttpServletRequest q, PrintWriter out) { out.println("<p>" + q.getParameter("n")); } }\n',
+                good='class A { void f(HttpServletRequest q, PrintWriter out) { out.println("<p>" + escapeHtml4(q.getParameter("n"))); } }\n',
+            ),
         ),
     ),
 )

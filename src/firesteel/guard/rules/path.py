@@ -1,15 +1,19 @@
-"""File names and addresses that somebody else chooses: path traversal, request forgery, open redirects."""
+"""File names that somebody else chooses: path traversal."""
 
 import re
 
-from firesteel.guard import syntax
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
 from firesteel.guard.site import Site
 from firesteel.guard.value import HOLE, Level, Value
 
-NAMES_A_FILE = re.compile(r"(?i)(?:file|path|name|key|dir|folder|src|dest|url|uri|page|image|img|doc|template|id$|goal)")
-ARCHIVE = re.compile(r"(?i)(?:entry|zip|tar|jar|member|\be\b|\bje\b|\bze\b|file|next)\w*(?:\(\))?\.(?:getName|name|filename|Name|FullName)\b")
+NAMES_A_FILE = re.compile(
+    r"(?i)(?:file|path|name|key|dir|folder|src|dest|url|uri|page|image|img|doc|template|id$|goal)"
+)
+
+ARCHIVE = re.compile(
+    r"(?i)(?:entry|zip|tar|jar|member|\be\b|\bje\b|\bze\b|file|next)\w*(?:\(\))?\.(?:getName|name|filename|Name|FullName)\b"
+)
 
 
 def opened(site: Site) -> Match | None:
@@ -42,11 +46,15 @@ def joined(site: Site) -> Match | None:
         return None  # archives have a check of their own
     last = values[-1]
     risky = site.unchecked(last.risky("path", Level.parameter))
-    if not risky or last.is_built and not last.skeleton.startswith(HOLE):
+    if not risky or (last.is_built and not last.skeleton.startswith(HOLE)):
         return None
     if any(hole.level is Level.outside for hole in risky):
         return Match(last.cause, None, f"`{risky[0].name}` decides which file")
-    return Match(last.cause, Action.observe, f"the caller's `{risky[0].name}` may hold `..`") if NAMES_A_FILE.search(risky[0].name) else None
+    return (
+        Match(last.cause, Action.observe, f"the caller's `{risky[0].name}` may hold `..`")
+        if NAMES_A_FILE.search(risky[0].name)
+        else None
+    )
 
 
 def sent(site: Site) -> Match | None:
@@ -77,132 +85,223 @@ def extracted(site: Site) -> Match | None:
 
 def extract_all(site: Site) -> Match | None:
     """Find `extractall` of a tar archive without a filter."""
-    if site.flag("filter", "members") or not re.search(r"tar", site.name + site.evaluator.source.decode(errors="replace")):
+    if site.flag("filter", "members") or not re.search(
+        r"tar", site.name + site.evaluator.source.decode(errors="replace")
+    ):
         return None
     return Match(None, Action.warn, "members may be named ../../outside")
 
 
-def fetched(site: Site) -> Match | None:
-    """Judge addresses that are fetched on somebody's behalf."""
-    value = site.first("url")
-    if value is None or site.last in ("request",) and len(site.positional()) > 1:
-        value = site.argument(1) if value is not None else None
-    if value is None or value.level is not Level.outside:
-        return None
-    start = value.skeleton.find(HOLE)
-    risky = site.unchecked(value.risky("url", Level.outside))
-    is_host_fixed = re.match(r"(?i)https?://[^/\0]+/", value.skeleton[:start] if start >= 0 else "")
-    return Match(value.cause, None, f"`{risky[0].name}` decides where the request goes") if risky and not is_host_fixed else None
+PYTHON_OPENS = (
+    "open",
+    "remove",
+    "unlink",
+    "rmtree",
+    "rmdir",
+    "move",
+    "copy",
+    "copyfile",
+    "copytree",
+    "rename",
+    "makedirs",
+    "isfile",
+    "listdir",
+    "read_text",
+    "write_text",
+    "file",
+    "FileInput",
+    "fdopen",
+    "loadtxt",
+    "safe_open",
+    "mkdir",
+    "isdir",
+)
 
-
-def redirected(site: Site) -> Match | None:
-    """Judge where a client is sent to."""
-    for value in site.arguments()[:2]:
-        risky = site.unchecked(value.risky("url", Level.outside))
-        if risky and value.skeleton.startswith(HOLE):
-            return Match(value.cause, None, f"`{risky[0].name}` decides where the client goes")
-    return None
-
-
-def assigned_location(site: Site) -> Match | None:
-    """Judge what is assigned to `location`."""
-    value = site.argument(0)
-    if value is None or not re.search(r"(?:^|\.)location(?:\.href)?$", site.name):
-        return None
-    risky = site.unchecked(value.risky("url", Level.outside))
-    return Match(value.cause, Action.warn, "outside data decides where the client goes") if risky and value.skeleton.startswith(HOLE) else None
-
-
-def is_file_first(site: Site) -> bool:
-    """Whether the first argument of Java's `new File` is a folder."""
-    return len(syntax.arguments(site.node)) > 1
-
-
-PYTHON_OPENS = ("open", "remove", "unlink", "rmtree", "rmdir", "move", "copy", "copyfile", "copytree", "rename", "makedirs", "isfile", "listdir",
-                "read_text", "write_text", "file", "FileInput", "fdopen", "loadtxt", "safe_open", "mkdir", "isdir")
-NODE_OPENS = ("readFile", "readFileSync", "createReadStream", "writeFile", "writeFileSync", "createWriteStream", "unlink", "unlinkSync", "rmSync", "appendFile", "readdir", "rmdir", "stat", "existsSync")
-NET = r"(?i)requests|session|httpx|client|urllib|urllib2|urllib\.request|urlopen|axios|http|https|got|fetch|.*client|.*session|request|needle|superagent|aiohttp|curl|self\.session"
-
-RULES = (
-    Rule(
-        id="FS231", title="Path from data", cwe=("CWE-22", "CWE-23", "CWE-36", "CWE-73", "CWE-29"), severity=Severity.high, action=Action.rewrite,
-        hint="reduce the name to its last part (os.path.basename) or resolve the path and check that it lies inside the folder before it is used",
-        sinks=(
-            Sink(languages=("python",), check=opened, names=PYTHON_OPENS, owner=r"|io|os|os\.path|shutil|codecs|gzip|builtins|zipfile|aiofiles|Path\(\)|pathlib\.Path\(\)|anyio|tarfile|bz2|np|numpy"),
-            Sink(languages=("python",), check=joined, names=("join", "joinpath"), owner=r"os\.path|path|posixpath|.*[pP]ath(?:\(\))?"),
-            Sink(languages=("python",), check=sent, names=("send_file", "static_file", "FileResponse", "sendfile", "serve_file", "get_template"), owner=r"|flask|bottle|web|responses|cherrypy\.lib\.static|env|loader"),
-            Sink(languages=("python",), check=opened, names=("Path", "PurePath"), owner="|pathlib"),
-            Sink(languages=("python",), check=extract_all, names=("extractall",)),
-            Sink(languages=SCRIPTS, check=opened, names=NODE_OPENS, owner=r"|fs|fsp|fs\.promises|fse|promises|fsPromises"),
-            Sink(languages=SCRIPTS, check=sent, names=("sendFile", "download", "sendfile"), owner=r"res|response|ctx|reply"),
-            Sink(languages=("java",), check=opened, names=("new FileInputStream", "new FileOutputStream", "new FileReader", "new FileWriter", "newInputStream", "readAllBytes", "new RandomAccessFile", "readString")),
-            Sink(languages=("java",), check=joined, names=("new File",)),
-            Sink(languages=("java",), check=opened, names=("new File",)),
-            Sink(languages=("java",), check=extracted, names=("new File", "resolve"), at_end=True, arms=(r"\bgetName\s*\(",)),
-            Sink(languages=("go",), check=extracted, names=("Join",), owner=r"filepath|path", at_end=True, arms=(r"\b(?:zip|tar)\.",)),
-            Sink(languages=("csharp",), check=extracted, names=("Combine",), owner="Path", at_end=True, arms=(r"\.FullName\b",)),
-            Sink(languages=("go",), check=opened, names=("Open", "ReadFile", "Create", "Remove", "OpenFile", "WriteFile", "RemoveAll", "ServeFile"), owner=r"os|ioutil|http"),
-            Sink(languages=("ruby",), check=opened, names=("open", "read", "new", "delete", "binread", "readlines", "write"), owner="File|IO|FileUtils|Pathname|Dir"),
-            Sink(languages=("ruby",), check=sent, names=("send_file",)),
-            Sink(languages=("php",), check=opened, names=("fopen", "file_get_contents", "readfile", "file_put_contents", "unlink", "include", "require", "file", "move_uploaded_file", "copy"), owner=""),
-            Sink(languages=("csharp",), check=opened, names=("ReadAllText", "ReadAllBytes", "OpenRead", "Open", "Delete", "WriteAllText", "new FileStream", "new StreamReader", "PhysicalFile"), owner=r"|File|System\.IO\.File"),
-            Sink(languages=("rust",), check=opened, names=("open", "read_to_string", "create", "remove_file", "read", "write"), owner=r"File|fs|std\.fs|tokio\.fs"),
-            Sink(languages=("c", "cpp"), check=opened, names=("fopen", "open", "unlink", "remove"), owner="|std"),
-        ),
-        examples=(
-            Example(language="python", bad='@app.route("/f")\ndef f():\n    return open("files/" + request.args["name"]).read()\n',
-                    good='@app.route("/f")\ndef f():\n    return open("files/" + os.path.basename(request.args["name"])).read()\n'),
-            Example(language="javascript", bad="app.get('/', (req, res) => { fs.readFile('files/' + req.query.name, done); });\n",
-                    good="app.get('/', (req, res) => { fs.readFile('files/' + path.basename(req.query.name), done); });\n"),
-            Example(language="java", bad='class A { void f(ZipFile zip, ZipEntry entry, File dir) { File t = new File(dir, entry.getName()); copy(t); } }\n',
-                    good='class A { void f(ZipFile zip, ZipEntry entry, File dir) { File t = new File(dir, entry.getName()); if (!t.toPath().normalize().startsWith(dir.toPath())) throw bad(); copy(t); } }\n'),
-            Example(language="go", bad='func f(w http.ResponseWriter, r *http.Request) { b, err := os.ReadFile("files/" + r.FormValue("n")) }\n',
-                    good='func f(w http.ResponseWriter, r *http.Request) { b, err := os.ReadFile("files/" + filepath.Base(r.FormValue("n"))) }\n'),
-            Example(language="ruby", bad='def f\n  File.read("files/#{params[:n]}")\nend\n', good='def f\n  File.read("files/#{File.basename(params[:n])}")\nend\n'),
-            Example(language="php", bad='function f() { include "pages/" . $_GET["page"]; }\n', good='function f() { include "pages/" . basename($_GET["page"]); }\n'),
-            Example(language="csharp", bad='class A { void F() { File.ReadAllText("files/" + Request.Query["n"]); } }\n', good='class A { void F() { File.ReadAllText("files/" + Path.GetFileName(Request.Query["n"])); } }\n'),
-        ),
-    ),
-    Rule(
-        id="FS241", title="Address from data (request forgery)", cwe=("CWE-918",), severity=Severity.high, action=Action.rewrite,
-        hint="choose the host yourself (a table of allowed ones) and take at most an identifier from the request",
-        sinks=(
-            Sink(languages=("python",), check=fetched, names=("get", "post", "put", "delete", "head", "patch", "request", "urlopen", "urlretrieve"), owner=NET + "|",
-                 arms=(r"(?i)\b(?:requests|httpx|session|client|urllib\w*|aiohttp)\.", r"\burlopen\b")),
-            Sink(languages=SCRIPTS, check=fetched, names=("get", "post", "fetch", "axios", "request", "got"), owner=NET + "|", arms=(r"\b(?:axios|fetch|got|needle|superagent|https?\.(?:get|request))\b",)),
-            Sink(languages=("go",), check=fetched, names=("Get", "Post", "Head"), owner="http"),
-            Sink(languages=("java",), check=fetched, names=("new URL", "getForObject", "getForEntity")),
-            Sink(languages=("php",), check=fetched, names=("curl_init", "file_get_contents"), owner=""),
-        ),
-        examples=(
-            Example(language="python", bad='@app.route("/p")\ndef f():\n    return requests.get(request.args["url"]).text\n',
-                    good='@app.route("/p")\ndef f():\n    return requests.get("https://api.example.com/item/" + request.args["id"]).text\n'),
-            Example(language="javascript", bad="app.get('/', async (req, res) => { await axios.get(req.query.url); });\n", good="app.get('/', async (req, res) => { await axios.get(HOSTS[req.query.host]); });\n"),
-        ),
-    ),
-    Rule(
-        id="FS242", title="Open redirect", cwe=("CWE-601",), severity=Severity.medium, action=Action.rewrite,
-        hint="redirect to paths of your own (url_for), or compare the host with those you allow first",
-        sinks=(
-            Sink(languages=("python",), check=redirected, names=("redirect", "HttpResponseRedirect", "RedirectResponse", "HTTPFound", "HTTPSeeOther")),
-            Sink(languages=SCRIPTS, check=redirected, names=("redirect",), owner=r"res|response|ctx|reply"),
-            Sink(languages=SCRIPTS, check=assigned_location, kind="assign", arms=(r"\blocation(?:\.href)?\s*=",)),
-            Sink(languages=("java",), check=redirected, names=("sendRedirect",)),
-            Sink(languages=("go",), check=lambda site: redirected_go(site), names=("Redirect",), owner=r"http|c|ctx"),
-            Sink(languages=("ruby",), check=redirected, names=("redirect_to",)),
-            Sink(languages=("csharp",), check=redirected, names=("Redirect",)),
-        ),
-        examples=(
-            Example(language="python", bad='@app.route("/l")\ndef f():\n    return redirect(request.args.get("next"))\n', good='@app.route("/l")\ndef f():\n    return redirect(url_for("index"))\n'),
-            Example(language="ruby", bad="def f\n  redirect_to params[:to]\nend\n", good="def f\n  redirect_to root_path\nend\n"),
-        ),
-    ),
+NODE_OPENS = (
+    "readFile",
+    "readFileSync",
+    "createReadStream",
+    "writeFile",
+    "writeFileSync",
+    "createWriteStream",
+    "unlink",
+    "unlinkSync",
+    "rmSync",
+    "appendFile",
+    "readdir",
+    "rmdir",
+    "stat",
+    "existsSync",
 )
 
 
-def redirected_go(site: Site) -> Match | None:
-    """Judge Go's `http.Redirect(w, r, url, code)`."""
-    for value in site.arguments()[1:3]:
-        if value.level is Level.outside and value.skeleton.startswith(HOLE) and site.unchecked(value.risky("url", Level.outside)):
-            return Match(value.cause, None, "outside data decides where the client goes")
-    return None
+RULES = (
+    Rule(
+        id="FS231",
+        title="Path from data",
+        cwe=("CWE-22", "CWE-23", "CWE-36", "CWE-73", "CWE-29"),
+        severity=Severity.high,
+        action=Action.rewrite,
+        hint="reduce the name to its last part (os.path.basename) or resolve the path and check that it lies inside the folder before it is used",
+        sinks=(
+            Sink(
+                languages=("python",),
+                check=opened,
+                names=PYTHON_OPENS,
+                owner=r"|io|os|os\.path|shutil|codecs|gzip|builtins|zipfile|aiofiles|Path\(\)|pathlib\.Path\(\)|anyio|tarfile|bz2|np|numpy",
+            ),
+            Sink(
+                languages=("python",),
+                check=joined,
+                names=("join", "joinpath"),
+                owner=r"os\.path|path|posixpath|.*[pP]ath(?:\(\))?",
+            ),
+            Sink(
+                languages=("python",),
+                check=sent,
+                names=("send_file", "static_file", "FileResponse", "sendfile", "serve_file", "get_template"),
+                owner=r"|flask|bottle|web|responses|cherrypy\.lib\.static|env|loader",
+            ),
+            Sink(languages=("python",), check=opened, names=("Path", "PurePath"), owner="|pathlib"),
+            Sink(languages=("python",), check=extract_all, names=("extractall",)),
+            Sink(
+                languages=SCRIPTS, check=opened, names=NODE_OPENS, owner=r"|fs|fsp|fs\.promises|fse|promises|fsPromises"
+            ),
+            Sink(
+                languages=SCRIPTS,
+                check=sent,
+                names=("sendFile", "download", "sendfile"),
+                owner=r"res|response|ctx|reply",
+            ),
+            Sink(
+                languages=("java",),
+                check=opened,
+                names=(
+                    "new FileInputStream",
+                    "new FileOutputStream",
+                    "new FileReader",
+                    "new FileWriter",
+                    "newInputStream",
+                    "readAllBytes",
+                    "new RandomAccessFile",
+                    "readString",
+                ),
+            ),
+            Sink(languages=("java",), check=joined, names=("new File",)),
+            Sink(languages=("java",), check=opened, names=("new File",)),
+            Sink(
+                languages=("java",),
+                check=extracted,
+                names=("new File", "resolve"),
+                at_end=True,
+                arms=(r"\bgetName\s*\(",),
+            ),
+            Sink(
+                languages=("go",),
+                check=extracted,
+                names=("Join",),
+                owner=r"filepath|path",
+                at_end=True,
+                arms=(r"\b(?:zip|tar)\.",),
+            ),
+            Sink(
+                languages=("csharp",),
+                check=extracted,
+                names=("Combine",),
+                owner="Path",
+                at_end=True,
+                arms=(r"\.FullName\b",),
+            ),
+            Sink(
+                languages=("go",),
+                check=opened,
+                names=("Open", "ReadFile", "Create", "Remove", "OpenFile", "WriteFile", "RemoveAll", "ServeFile"),
+                owner=r"os|ioutil|http",
+            ),
+            Sink(
+                languages=("ruby",),
+                check=opened,
+                names=("open", "read", "new", "delete", "binread", "readlines", "write"),
+                owner="File|IO|FileUtils|Pathname|Dir",
+            ),
+            Sink(languages=("ruby",), check=sent, names=("send_file",)),
+            Sink(
+                languages=("php",),
+                check=opened,
+                names=(
+                    "fopen",
+                    "file_get_contents",
+                    "readfile",
+                    "file_put_contents",
+                    "unlink",
+                    "include",
+                    "require",
+                    "file",
+                    "move_uploaded_file",
+                    "copy",
+                ),
+                owner="",
+            ),
+            Sink(
+                languages=("csharp",),
+                check=opened,
+                names=(
+                    "ReadAllText",
+                    "ReadAllBytes",
+                    "OpenRead",
+                    "Open",
+                    "Delete",
+                    "WriteAllText",
+                    "new FileStream",
+                    "new StreamReader",
+                    "PhysicalFile",
+                ),
+                owner=r"|File|System\.IO\.File",
+            ),
+            Sink(
+                languages=("rust",),
+                check=opened,
+                names=("open", "read_to_string", "create", "remove_file", "read", "write"),
+                owner=r"File|fs|std\.fs|tokio\.fs",
+            ),
+            Sink(languages=("c", "cpp"), check=opened, names=("fopen", "open", "unlink", "remove"), owner="|std"),
+        ),
+        examples=(
+            Example(
+                language="python",
+                bad='@app.route("/f")\ndef f():\n    return open("files/" + request.args["name"]).read()\n',
+                good='@app.route("/f")\ndef f():\n    return open("files/" + os.path.basename(request.args["name"])).read()\n',
+            ),
+            Example(
+                language="javascript",
+                bad="app.get('/', (req, res) => { fs.readFile('files/' + req.query.name, done); });\n",
+                good="app.get('/', (req, res) => { fs.readFile('files/' + path.basename(req.query.name), done); });\n",
+            ),
+            Example(
+                language="java",
+                bad="class A { void f(ZipFile zip, ZipEntry entry, File dir) { File t = new File(dir, entry.getName()); copy(t); } }\n",
+                good="class A { void f(ZipFile zip, ZipEntry entry, File dir) { File t = new File(dir, entry.getName()); if (!t.toPath().normalize().startsWith(dir.toPath())) throw bad(); copy(t); } }\n",
+            ),
+            Example(
+                language="go",
+                bad='func f(w http.ResponseWriter, r *http.Request) { b, err := os.ReadFile("files/" + r.FormValue("n")) }\n',
+                good='func f(w http.ResponseWriter, r *http.Request) { b, err := os.ReadFile("files/" + filepath.Base(r.FormValue("n"))) }\n',
+            ),
+            Example(
+                language="ruby",
+                bad='def f\n  File.read("files/#{params[:n]}")\nend\n',
+                good='def f\n  File.read("files/#{File.basename(params[:n])}")\nend\n',
+            ),
+            Example(
+                language="php",
+                bad='function f() { include "pages/" . $_GET["page"]; }\n',
+                good='function f() { include "pages/" . basename($_GET["page"]); }\n',
+            ),
+            Example(
+                language="csharp",
+                bad='class A { void F() { File.ReadAllText("files/" + Request.Query["n"]); } }\n',
+                good='class A { void F() { File.ReadAllText("files/" + Path.GetFileName(Request.Query["n"])); } }\n',
+            ),
+        ),
+    ),
+)

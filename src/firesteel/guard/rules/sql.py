@@ -22,7 +22,9 @@ IDENTIFIER_BEFORE = re.compile(
     r"(?is)(?:\b(?:from|into|update|table|join|by|index|view|database|schema|on|select|distinct|exists|column|constraint|"
     r"truncate|user|role|as|asc|desc|add|to|using|set|only|collate|call|exec|like)\s+(?:if\s+(?:not\s+)?exists\s+)?[`\"\[]?|[\w\0`\"\]]\.[`\"\[]?|`|\[)$"
 )
-VALUE_BEFORE = re.compile(r"(?is)(?:[=<>]|\b(?:i?like|limit|offset|between|top|values|in|is|interval)\s*\(?|['\"%]|[(,]|\|\||[+\-*/])\s*$")
+VALUE_BEFORE = re.compile(
+    r"(?is)(?:[=<>]|\b(?:i?like|limit|offset|between|top|values|in|is|interval)\s*\(?|['\"%]|[(,]|\|\||[+\-*/])\s*$"
+)
 ORDINARY = re.compile(
     r"(?i)(?:^|\.)(?:log|logger|logging|debug|info|warn|warning|error|exception|critical|print|println|printf|fprintf|raise|"
     r"\w*(?:Error|Exception|Warning)|append|write|writeln|echo|format|_|gettext|fail|fatal|fatalf|errorf|assert\w*|equal\w*|"
@@ -35,12 +37,37 @@ TAKES_SQL = (
     "ExecContext QueryContext QueryRowContext Raw mysql_query mysqli_query pg_query find_by_sql select_all select_value "
     "sqlite3_exec PQexec db_query $queryRawUnsafe sql_query ExecuteSqlRaw FromSqlRaw Execute "
 )
-FRAGMENTS = (
-    "where order having group joins select find_by_sql exists? pluck calculate delete_all update_all find all count from whereRaw "
-    "orderByRaw havingRaw selectRaw extra andWhere orWhere first last"
-).split()
-WORDS = r"select\s+[\w*\"`(].|insert\s+(?:or\s+\w+\s+)?into\s|replace\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|"\
+FRAGMENTS = [
+    "where",
+    "order",
+    "having",
+    "group",
+    "joins",
+    "select",
+    "find_by_sql",
+    "exists?",
+    "pluck",
+    "calculate",
+    "delete_all",
+    "update_all",
+    "find",
+    "all",
+    "count",
+    "from",
+    "whereRaw",
+    "orderByRaw",
+    "havingRaw",
+    "selectRaw",
+    "extra",
+    "andWhere",
+    "orWhere",
+    "first",
+    "last",
+]
+WORDS = (
+    r"select\s+[\w*\"`(].|insert\s+(?:or\s+\w+\s+)?into\s|replace\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|"
     r"create\s+(?:table|user|database|view)\s|drop\s+(?:table|user|database)\s|alter\s+table\s|truncate\s+table\s|where\s+[\w.]+\s*(?:=|like|in)"
+)
 ARMS = (rf"(?i)[\"'`(\s](?:{WORDS})", r"\$queryRawUnsafe")
 
 
@@ -63,7 +90,9 @@ def is_identifier(before: str, after: str) -> bool:
     """Whether a hole between `before` and `after` names a table or a column, or is a whole clause: it cannot be bound."""
     if IDENTIFIER_BEFORE.search(before):
         return not re.search(r"(?is)\blike\s+[\"'%(]*$", before)
-    if re.match(r"\s*(?:=|!=|<>|\bis\b|\bin\b|\blike\b)|\.|\s*\(", after) and not before.rstrip().endswith(("=", "'", '"')):
+    if re.match(r"\s*(?:=|!=|<>|\bis\b|\bin\b|\blike\b)|\.|\s*\(", after) and not before.rstrip().endswith(
+        ("=", "'", '"')
+    ):
         return True
     if not VALUE_BEFORE.search(before):
         return True
@@ -74,7 +103,7 @@ def is_identifier(before: str, after: str) -> bool:
 
 def built_sql(site: Site) -> Match | None:
     """Find SQL with data in it among the arguments of a call."""
-    if ORDINARY.search(site.name) or site.last in FRAGMENTS and site.evaluator.language == "ruby":
+    if ORDINARY.search(site.name) or (site.last in FRAGMENTS and site.evaluator.language == "ruby"):
         return None
     for value in site.arguments()[:3]:
         match = _judged(value)
@@ -113,7 +142,11 @@ def fragment_sql(site: Site) -> Match | None:
     for value in (given, conditions):
         if value is None or value.is_sequence or not value.is_built:
             continue
-        is_sql = SQL.match(value.skeleton) or CLAUSE.match(value.skeleton) or re.search(r"(?i)\w\(.*\0.*\)|\blike\s+'|\S\s*[=<>]\s*'?\0", value.skeleton)
+        is_sql = (
+            SQL.match(value.skeleton)
+            or CLAUSE.match(value.skeleton)
+            or re.search(r"(?i)\w\(.*\0.*\)|\blike\s+'|\S\s*[=<>]\s*'?\0", value.skeleton)
+        )
         if is_sql and any(not each.is_safe("sql") for each in value.holes) and not is_quoted_name(value):
             holes = site.unchecked(value.risky("sql"))
             return Match(value.cause, None, "data is part of the condition's text") if holes else None
@@ -134,7 +167,9 @@ def _judged(value: Value) -> Match | None:
     if not risky:
         return None
     named = next((each.name for each in risky if each.name), "")
-    return Match(value.cause, None, f"`{named}` becomes part of the SQL text" if named else "data becomes part of the SQL text")
+    return Match(
+        value.cause, None, f"`{named}` becomes part of the SQL text" if named else "data becomes part of the SQL text"
+    )
 
 
 RULES = (
@@ -148,33 +183,75 @@ RULES = (
         sinks=(
             Sink(languages=tuple(sorted(ALL_LANGUAGES - {"bash"})), check=built_sql, arms=ARMS),
             Sink(languages=tuple(sorted(ALL_LANGUAGES - {"bash"})), check=assigned_sql, kind="declare", arms=ARMS),
-            Sink(languages=tuple(sorted(ALL_LANGUAGES - {"bash"})), check=grown_sql, kind="declare",
-                 arms=(r"(?i)\+=\s*\w{0,3}[\"'`]{1,3}\s*(?:where|and|or|values|set|limit|order|having|['\"(])",)),
+            Sink(
+                languages=tuple(sorted(ALL_LANGUAGES - {"bash"})),
+                check=grown_sql,
+                kind="declare",
+                arms=(r"(?i)\+=\s*\w{0,3}[\"'`]{1,3}\s*(?:where|and|or|values|set|limit|order|having|['\"(])",),
+            ),
             Sink(languages=("csharp",), check=assigned_sql, kind="assign", names=("CommandText",)),
-            Sink(languages=("ruby",), check=fragment_sql, names=tuple(FRAGMENTS),
-                 arms=(r"\.(?:where|order|having|joins|find_by_sql|pluck|delete_all|update_all|exists\?)\b", r":conditions\b", r"\bconditions:")),
-            Sink(languages=("php", "javascript", "typescript"), check=fragment_sql,
-                 names=("whereRaw", "orderByRaw", "havingRaw", "selectRaw", "andWhere", "orWhere")),
+            Sink(
+                languages=("ruby",),
+                check=fragment_sql,
+                names=tuple(FRAGMENTS),
+                arms=(
+                    r"\.(?:where|order|having|joins|find_by_sql|pluck|delete_all|update_all|exists\?)\b",
+                    r":conditions\b",
+                    r"\bconditions:",
+                ),
+            ),
+            Sink(
+                languages=("php", "javascript", "typescript"),
+                check=fragment_sql,
+                names=("whereRaw", "orderByRaw", "havingRaw", "selectRaw", "andWhere", "orWhere"),
+            ),
         ),
         examples=(
-            Example(language="python", bad='def f(db, name):\n    db.execute(f"SELECT * FROM users WHERE name = \'{name}\'")\n',
-                    good='def f(db, name):\n    db.execute("SELECT * FROM users WHERE name = ?", (name,))\n'),
-            Example(language="python", bad='def f(db, name):\n    sql = "DELETE FROM users WHERE name = \'%s\'" % name\n    db.execute(sql)\n',
-                    good='def f(db, table, ids):\n    marks = ",".join("?" * len(ids))\n    db.execute(f"DELETE FROM {table} WHERE id IN ({marks})", ids)\n'),
-            Example(language="javascript", bad="db.query(`SELECT * FROM users WHERE id = ${req.params.id}`, done);\n",
-                    good='db.query("SELECT * FROM users WHERE id = ?", [req.params.id], done);\n'),
-            Example(language="java", bad='class A { void f(String n) { st.executeQuery("SELECT * FROM t WHERE n = \'" + n + "\'"); } }\n',
-                    good='class A { void f(String n) { p = c.prepareStatement("SELECT * FROM t WHERE n = ?"); p.setString(1, n); } }\n'),
-            Example(language="go", bad='func f(n string) { rows, err := db.Query(fmt.Sprintf("SELECT a FROM t WHERE n = \'%s\'", n)) }\n',
-                    good='func f(n string) { rows, err := db.Query("SELECT a FROM t WHERE n = $1", n) }\n'),
-            Example(language="ruby", bad='def f\n  User.where("name = \'#{params[:name]}\'")\nend\n',
-                    good='def f\n  User.where("name = ?", params[:name])\nend\n'),
-            Example(language="php", bad='function f($db) { $db->query("SELECT * FROM t WHERE id = " . $_GET["id"]); }\n',
-                    good='function f($db) { $s = $db->prepare("SELECT * FROM t WHERE id = ?"); $s->execute([$_GET["id"]]); }\n'),
-            Example(language="csharp", bad='class A { void F(string n) { var c = new SqlCommand("SELECT * FROM t WHERE n = \'" + n + "\'", db); } }\n',
-                    good='class A { void F(string n) { var c = new SqlCommand("SELECT * FROM t WHERE n = @n", db); c.Parameters.AddWithValue("@n", n); } }\n'),
-            Example(language="rust", bad='fn f(c: &Connection, n: &str) { c.execute(&format!("DELETE FROM t WHERE n = \'{}\'", n), []); }\n',
-                    good='fn f(c: &Connection, n: &str) { c.execute("DELETE FROM t WHERE n = ?1", [n]); }\n'),
+            Example(
+                language="python",
+                bad="def f(db, name):\n    db.execute(f\"SELECT * FROM users WHERE name = '{name}'\")\n",
+                good='def f(db, name):\n    db.execute("SELECT * FROM users WHERE name = ?", (name,))\n',
+            ),
+            Example(
+                language="python",
+                bad="def f(db, name):\n    sql = \"DELETE FROM users WHERE name = '%s'\" % name\n    db.execute(sql)\n",
+                good='def f(db, table, ids):\n    marks = ",".join("?" * len(ids))\n    db.execute(f"DELETE FROM {table} WHERE id IN ({marks})", ids)\n',
+            ),
+            Example(
+                language="javascript",
+                bad="db.query(`SELECT * FROM users WHERE id = ${req.params.id}`, done);\n",
+                good='db.query("SELECT * FROM users WHERE id = ?", [req.params.id], done);\n',
+            ),
+            Example(
+                language="java",
+                bad='class A { void f(String n) { st.executeQuery("SELECT * FROM t WHERE n = \'" + n + "\'"); } }\n',
+                good='class A { void f(String n) { p = c.prepareStatement("SELECT * FROM t WHERE n = ?"); p.setString(1, n); } }\n',
+            ),
+            Example(
+                language="go",
+                bad="func f(n string) { rows, err := db.Query(fmt.Sprintf(\"SELECT a FROM t WHERE n = '%s'\", n)) }\n",
+                good='func f(n string) { rows, err := db.Query("SELECT a FROM t WHERE n = $1", n) }\n',
+            ),
+            Example(
+                language="ruby",
+                bad="def f\n  User.where(\"name = '#{params[:name]}'\")\nend\n",
+                good='def f\n  User.where("name = ?", params[:name])\nend\n',
+            ),
+            Example(
+                language="php",
+                bad='function f($db) { $db->query("SELECT * FROM t WHERE id = " . $_GET["id"]); }\n',
+                good='function f($db) { $s = $db->prepare("SELECT * FROM t WHERE id = ?"); $s->execute([$_GET["id"]]); }\n',
+            ),
+            Example(
+                language="csharp",
+                bad='class A { void F(string n) { var c = new SqlCommand("SELECT * FROM t WHERE n = \'" + n + "\'", db); } }\n',
+                good='class A { void F(string n) { var c = new SqlCommand("SELECT * FROM t WHERE n = @n", db); c.Parameters.AddWithValue("@n", n); } }\n',
+            ),
+            Example(
+                language="rust",
+                bad="fn f(c: &Connection, n: &str) { c.execute(&format!(\"DELETE FROM t WHERE n = '{}'\", n), []); }\n",
+                good='fn f(c: &Connection, n: &str) { c.execute("DELETE FROM t WHERE n = ?1", [n]); }\n',
+            ),
         ),
     ),
 )
