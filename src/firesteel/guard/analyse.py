@@ -1,7 +1,7 @@
 """One window of source code through the rules: parse, find places, ask the checks.
 
-A window is the function around a statement, or the last lines where there is none. What is open at its end is closed for
-the parser, so that a statement with a callback can be judged when the callback begins. Offsets are bytes of the window.
+A window is the function around a statement, or the last lines where there is none. What is open at its end is closed
+for the parser, so that a call with a callback can be judged when the callback begins. Offsets are bytes of the window.
 """
 
 from collections.abc import Iterator

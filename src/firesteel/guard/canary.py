@@ -1,4 +1,4 @@
-"""Known-bad snippets that the guard must find before it is trusted: a guard that finds nothing must not look like a calm one."""
+"""Known-bad snippets that the guard must find before it is trusted: a broken guard must not look like a calm one."""
 
 from functools import cache
 

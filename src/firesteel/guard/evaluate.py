@@ -232,8 +232,7 @@ class Evaluator:
         if EMPTY.search(name) and not values:
             return Value()
         if CONVERTED.search(name) and values:
-            worst = either(values)
-            return worst if worst.holes or not name.endswith("dumps") else Value()
+            return either(values)
         if PASSED_ON.search(name):
             owned = [self._value(owner, depth)] if owner is not None else []
             relevant = [value for value in [*owned[:1], *values] if value.holes]
@@ -243,8 +242,8 @@ class Evaluator:
         owned = [self._value(owner, depth)] if owner is not None and owner.type != "identifier" else []
         if owner is not None and owner.type in syntax.IDENTIFIERS:
             owned = [self._name(owner, depth)]
-        worst = max([value.level for value in (*owned, *values)], default=Level.unknown)
-        return hole(max(Level.unknown, min(worst, Level.parameter)), name)
+        level = max([value.level for value in (*owned, *values)], default=Level.unknown)
+        return hole(max(Level.unknown, min(level, Level.parameter)), name)
 
     def _path_start(self, name: str, owner: Node | None, depth: int) -> list[Value]:
         if owner is None or name.rsplit(".", 1)[-1] not in (

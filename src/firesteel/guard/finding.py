@@ -63,7 +63,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True):
 class Rewind(msgspec.Struct, frozen=True, kw_only=True):
     """Take the answer back to `to_token` tokens, that is to `to` code points, and write on differently.
 
-    `is_cause_out`: the statement of the cause has been released already, so the rewind reaches back only to what is held.
+    `is_cause_out`: the statement of the cause has been released, so the rewind reaches back only to what is held.
     `is_final`: the policy forbids another attempt, and the answer ends there.
     """
 

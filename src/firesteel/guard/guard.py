@@ -1,7 +1,7 @@
 """The watcher of one answer: text in, and one of three answers out: release, hold, rewind.
 
 Ordinary text flows at once. From the first token of what may become vulnerable, text is held until its statement has
-ended. What is found then is told, or taken back, as the policy says. No clock, thread, socket or token of a model is here.
+ended. What is found then is told, or taken back, as the policy says. Nothing here knows a clock, a thread or a socket.
 """
 
 from bisect import bisect_left, bisect_right
@@ -27,8 +27,8 @@ class Piece(NamedTuple):
 class Guard:
     """Watches one text. `language` None means Markdown: fenced blocks say what they are.
 
-    `is_live` releases at once and rewinds over what has left; otherwise a rewind reaches back to what was released and no
-    further. Without `can_rewind` findings are told only. The result does not depend on how the text is cut.
+    `is_live` releases at once and rewinds over what has left; otherwise a rewind reaches back to what was released and
+    no further. Without `can_rewind` findings are told only. The result does not depend on how the text is cut.
     """
 
     def __init__(

@@ -7,16 +7,40 @@ from firesteel.guard.syntax import MODULES
 
 PARSED = frozenset(MODULES)
 SUFFIXES = {
-    ".py": "python", ".pyi": "python", ".pyw": "python", ".js": "javascript", ".jsx": "javascript", ".mjs": "javascript", ".cjs": "javascript",
-    ".ts": "typescript", ".tsx": "typescript", ".mts": "typescript", ".java": "java", ".go": "go", ".rb": "ruby", ".rake": "ruby",
-    ".php": "php", ".c": "c", ".h": "c", ".cc": "cpp", ".cpp": "cpp", ".cxx": "cpp", ".hpp": "cpp", ".hh": "cpp", ".cs": "csharp",
-    ".rs": "rust", ".sh": "bash", ".bash": "bash", ".zsh": "bash", ".md": "markdown", ".markdown": "markdown",
-}  # fmt: skip
+    f".{suffix}": language
+    for language, suffixes in (
+        ("python", "py pyi pyw"),
+        ("javascript", "js jsx mjs cjs"),
+        ("typescript", "ts tsx mts cts"),
+        ("java", "java"),
+        ("go", "go"),
+        ("ruby", "rb rake"),
+        ("php", "php"),
+        ("c", "c h"),
+        ("cpp", "cc cpp cxx hpp hh"),
+        ("csharp", "cs"),
+        ("rust", "rs"),
+        ("bash", "sh bash zsh"),
+        ("markdown", "md markdown"),
+    )
+    for suffix in suffixes.split()
+}
 ALIASES = {
-    "py": "python", "python3": "python", "js": "javascript", "jsx": "javascript", "node": "javascript", "ts": "typescript", "tsx": "typescript",
-    "golang": "go", "rb": "ruby", "c++": "cpp", "cxx": "cpp", "cs": "csharp", "c#": "csharp", "c-sharp": "csharp", "c_sharp": "csharp",
-    "rs": "rust", "sh": "bash", "shell": "bash", "zsh": "bash", "console": "bash", "md": "markdown",
-}  # fmt: skip
+    alias: language
+    for language, aliases in (
+        ("python", "py python3"),
+        ("javascript", "js jsx node"),
+        ("typescript", "ts tsx"),
+        ("go", "golang"),
+        ("ruby", "rb"),
+        ("cpp", "c++ cxx cc"),
+        ("csharp", "cs c# c-sharp c_sharp"),
+        ("rust", "rs"),
+        ("bash", "sh shell zsh console"),
+        ("markdown", "md"),
+    )
+    for alias in aliases.split()
+}
 PLAIN = "text"  # anything else: secrets only
 FENCE = re.compile(r"^[ \t>]{0,12}(`{3,}|~{3,})[ \t]*([\w+#.-]*)")
 

@@ -61,7 +61,7 @@ class Automaton:
 
 @cache
 def automaton() -> Automaton:
-    """Return the automaton of all patterns, compiled when first asked for. Raises hyperscan.error when one is malformed."""
+    """Return the automaton of all patterns, compiled when first asked for."""
     import hyperscan
 
     expressions, patterns = _collect()

@@ -47,7 +47,7 @@ def suppressed(line: str, rule: str) -> bool:
 
 
 def parsed_actions(written: Iterable[str], known: Iterable[str]) -> dict[str, Action]:
-    """Return settings as written on a command line: `FS201=warn`, `FS1=block`. Raises ConfigError on one that is none."""
+    """Return settings as written on a command line: `FS201=warn`, `FS1=block`. Raises ConfigError."""
     rules, found = tuple(known), {}
     for each in written:
         rule, _, action = each.partition("=")

@@ -26,15 +26,16 @@ class Located(msgspec.Struct, frozen=True, kw_only=True):
 
     def as_json(self) -> dict[str, Any]:
         """Return what `--json` prints of it."""
-        place = {"path": self.path, "line": self.line, "column": self.column, "end_line": self.end_line}
-        return place | {"end_column": self.end_column} | msgspec.to_builtins(self.finding) | {"excerpt": self.excerpt}
+        whole: dict[str, Any] = msgspec.to_builtins(self)
+        finding: dict[str, Any] = whole.pop("finding")
+        return whole | finding
 
 
 def located(path: str, text: str, findings: list[Finding]) -> list[Located]:
     """Return the findings of a text with their lines and columns."""
     starts = [0]
-    for line in text.split("\n"):
-        starts.append(starts[-1] + len(line) + 1)
+    for each_line in text.split("\n"):
+        starts.append(starts[-1] + len(each_line) + 1)
     found = []
     for each in findings:
         line, end_line = bisect_right(starts, each.start), bisect_right(starts, max(each.start, each.end - 1))
@@ -48,7 +49,7 @@ def located(path: str, text: str, findings: list[Finding]) -> list[Located]:
                 end_column=each.end - starts[end_line - 1] + 1,
                 excerpt=text[begin : starts[line] - 1][:400],
                 finding=each,
-            )  # fmt: skip
+            )
         )
     return found
 
@@ -63,7 +64,8 @@ def human(each: Located) -> str:
     )
     return "\n".join(
         (
-            f"{each.path}:{each.line}:{each.column}: {finding.rule} {finding.severity} {finding.cwe}: {finding.reason} [{finding.action}]",
+            f"{each.path}:{each.line}:{each.column}: {finding.rule} {finding.severity} {finding.cwe}: "
+            f"{finding.reason} [{finding.action}]",
             f"{gutter}{shown}",
             f"{' ' * (len(gutter) - 2)}| {' ' * (each.column - 1)}{'^' * width}",
             f"{' ' * (len(gutter) - 2)}= {finding.hint}",

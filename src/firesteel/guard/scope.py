@@ -50,7 +50,7 @@ class Parameter:
 
 
 class Definitions:
-    """The assignments and parameters of one parsed window, looked up by name; built when the first name is asked for."""
+    """The assignments and parameters of one parsed window, by name; read when the first name is asked for."""
 
     def __init__(self, root: Node, source: bytes, language: str) -> None:
         self._root = root
@@ -104,11 +104,11 @@ class Definitions:
             pairs = list(zip(lefts, rights, strict=True))
         else:
             pairs = [(each, right) for each in lefts]
-        found = []
+        found: list[tuple[str, Definition]] = []
         for target, value in pairs:
             destructured = is_element or target.type.endswith(("_pattern", "pattern_list")) or len(lefts) > len(rights)
-            for name in self._names(target):
-                found.append((name, Definition(node, value, is_added, destructured)))
+            definition = Definition(node, value, is_added, destructured)
+            found.extend((name, definition) for name in self._names(target))
         return found
 
     def _read_growth(self, node: Node) -> list[tuple[str, Definition]]:

@@ -63,19 +63,25 @@ PROVIDERS: tuple[tuple[str, str, str], ...] = (  # provider, prefix for the auto
 )
 ARMS = tuple(prefix for _, prefix, _ in PROVIDERS)
 FORMATS = tuple(re.compile(whole) for _, _, whole in PROVIDERS)
-KEYWORDS = r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|api_?key|access_?key|auth_?key|private_?key|encryption_?key|credential)s?"
+KEYWORDS = (
+    r"(?:pass(?:word|wd|phrase)?|pwd|secret|token|api_?key|access_?key|auth_?key|private_?key|encryption_?key|"
+    r"credential)s?"
+)
 KEYWORD_ARMS = (rf"(?i){KEYWORDS}\w{{0,20}}[\"']?\]?\s*(?::\s*\w{{1,20}}\s*)?(?:=|:|=>|,)\s*",)
 GIVEN = re.compile(
-    rf"(?i)(?P<name>[\w.\-\[\]\"'$]{{0,60}}{KEYWORDS}[\w\-]{{0,20}})[\"']?\]?\s*(?::\s*[\w.\[\] |&]{{1,30}}?)?\s*(?:=>|:=|=(?!=)|:)\s*"
+    rf"(?i)(?P<name>[\w.\-\[\]\"'$]{{0,60}}{KEYWORDS}[\w\-]{{0,20}})[\"']?\]?\s*"
+    r"(?::\s*[\w.\[\] |&]{1,30}?)?\s*(?:=>|:=|=(?!=)|:)\s*"
     rf"(?:[bBfFrRuU]{{0,2}})(?P<quote>[\"'`])(?P<value>[^\"'`\n]{{6,200}})(?P=quote)"
 )
 PLACEHOLDER = re.compile(
     r"(?i)example|changeme|change_me|your[_\-\s]|yours?\b|xxx|placeholder|dummy|sample|fake|\bmock|todo|fixme|redacted|insert|replace|"
     r"\*{3}|\.{3}|<[^>]*>|\$\{|\{\{|\{\w*\}|%\(|%s|\bnone\b|\bnull\b|undefined|foobar|foo|lorem|abcdef|12345|qwerty|secret$|^secret|"
-    r"^pass(?:word|wd)?\w?$|token$|hunter2|test|my[_-]|^key|key$|enter|prompt|missing|invalid|required|must |should |getenv|environ|process\.env"
+    r"^pass(?:word|wd)?\w?$|token$|hunter2|test|my[_-]|^key|key$|enter|prompt|missing|invalid|"
+    r"required|must |should |getenv|environ|process\.env"
 )
 WORDS = re.compile(
-    r"^[A-Za-z]+(?:[ _\-./:][A-Za-z]+)*[:.!?]?$|^[a-z]+(?:[A-Z][a-z]+)+$|^[A-Z_]+$|^[\w.-]+\.[\w.-]+\.[a-z]{2,}$|^https?:|^/|^\.{1,2}/|^#|^[\w.]+\("
+    r"^[A-Za-z]+(?:[ _\-./:][A-Za-z]+)*[:.!?]?$|^[a-z]+(?:[A-Z][a-z]+)+$|^[A-Z_]+$|"
+    r"^[\w.-]+\.[\w.-]+\.[a-z]{2,}$|^https?:|^/|^\.{1,2}/|^#|^[\w.]+\("
 )
 NOT_A_SECRET = re.compile(
     r"(?i)token_?(?:type|url|uri|endpoint|name|path|file|class|count|id$)|_(?:field|name|url|uri|path|file|header|label|prefix|type|hint|help|text|msg|message|error|regex|pattern|re|column|param|env|var|placeholder|format|title|policy|salt_len)\"?'?\]?$|public_?key|max_token|key_?(?:type|error|name|board)|tokeniz"
@@ -129,9 +135,9 @@ def secrets_in(line: str, candidates: frozenset[int], has_keyword: bool, path: s
                 )
     if has_keyword and not found:
         for match in GIVEN.finditer(line):
-            action = _judge_given(match["name"], match["value"])
-            if action is not None:
-                action = Action.observe if is_quiet else action
+            judged = _judge_given(match["name"], match["value"])
+            if judged is not None:
+                action = Action.observe if is_quiet else judged
                 yield Secret(
                     RULE_GENERIC,
                     "CWE-798",

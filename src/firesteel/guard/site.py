@@ -106,12 +106,16 @@ class Site:
         """Return the source of the window up to this place."""
         return self.evaluator.source[: self.node.start_byte].decode(errors="replace")
 
-    def unchecked(self, holes: tuple[Hole, ...]) -> tuple[Hole, ...]:
-        """Return those of `holes` whose variable the function does not look at before this place."""
+    def unchecked(self, holes: tuple[Hole, ...], index: int | None = None) -> tuple[Hole, ...]:
+        """Return those of `holes` whose variable the function does not look at before this place.
+
+        `index` is the argument that holds them; without it, all arguments count.
+        """
         if not holes:
             return ()
         text = self.before()
-        given = [name for part in self.positional()[:2] for name in self._names(part, 0)]
+        parts = self.positional()[:2] if index is None else self.positional()[index : index + 1]
+        given = [name for part in parts for name in self._names(part, 0)]
         if given and all(is_checked(name, text) for name in given):
             return ()
         return tuple(each for each in holes if not (each.name and is_checked(_variable(each.name), text)))
@@ -131,7 +135,8 @@ def _variable(name: str) -> str:
 
 def sites(root: Node, evaluator: Evaluator, start: int, end: int) -> Iterator[Site]:
     """Yield the places that end inside bytes `start` to `end`, inner ones first."""
-    pending, found = [root], []
+    pending = [root]
+    found: list[Site] = []
     while pending and len(found) < MAX_SITES:
         node = pending.pop()
         if node.end_byte <= start or node.start_byte >= end:

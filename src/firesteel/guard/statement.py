@@ -1,7 +1,7 @@
 """Follows statements and functions, line by line, without parsing: brackets, strings, comments, indentation.
 
-Everything happens at the end of a line, so the result cannot depend on how the text was cut. A line that grows too long is
-ended after `MAX_LINE` code points, a statement after `MAX_STATEMENT`; brackets deeper than `MAX_DEPTH` are not followed.
+Everything happens at the end of a line, so the result cannot depend on how the text was cut. A line that grows too long
+is ended after `MAX_LINE` code points, a statement after `MAX_STATEMENT`; brackets below `MAX_DEPTH` are not followed.
 """
 
 import re
@@ -44,7 +44,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """What ended with a line: the statement that began at `start` when `is_statement`; functions that began at `functions`."""
+    """What ended with a line: a statement when `is_statement`, and functions, each with its start and end."""
 
     start: int
     end: int
@@ -124,7 +124,8 @@ class Statements:
         return ended
 
     def _follow(self, text: str, start: int) -> list[tuple[int, int]]:
-        position, ended = 0, []
+        position = 0
+        ended: list[tuple[int, int]] = []
         while True:
             if self._inside:
                 position = self._skip(text, position)

@@ -28,7 +28,7 @@ SOURCES = {
         r"^c\.Query\(\)|(?:^|\.)r\.(?:Form|Body|Host)\b|^ps\.ByName|^vars\["
     ),
     "ruby": r"(?:^|\.)params(?:$|\[|\.)|^cookies\b|^request\.(?!remote_ip)\w+|^ARGV|^gets\b|^session\[|^STDIN\.",
-    "php": r"^_(?:GET|POST|REQUEST|COOKIE|FILES|SERVER)\b|^argv|\.(?:input|query|request|get|post)\.get\(\)$|^file_get_contents\(\)$",
+    "php": r"^_(?:GET|POST|REQUEST|COOKIE|FILES|SERVER)\b|^argv|\.(?:input|query|request|get|post)\.get\(\)$",
     "c": r"^argv\b|^(?:getenv|gets|secure_getenv)\(\)",
     "cpp": r"^argv\b|^(?:std\.)?(?:getenv|gets|secure_getenv)\(\)",
     "csharp": (
@@ -77,7 +77,9 @@ FORMATS = re.compile(
 )
 SANITIZERS = {
     EVERYTHING: re.compile(
-        r"(?i)(?:^|[._])(?!un|mark)\w*(?:escap(?!ed_fragment)|sanit|clean|purif|(?<!mark_)(?<!un)safe_?(?!_load)|valid|filter_var|whitelist|"
+        r"(?i)(?:^|[._])(?!un|mark)\w*"
+        r"(?:escap(?!ed_fragment)|sanit|clean|purif|(?<!mark_)(?<!un)safe_?(?!_load)|"
+        r"valid|filter_var|whitelist|"
         r"allow_?list|slug|strip_tags)\w*!?$"
     ),
     "sql": re.compile(r"(?i)(?:quote|literal|identifier|adapt|mogrify|bindparams?|prepare|placeholders?|binds?)\w*$"),

@@ -85,7 +85,9 @@ def hole(level: Level, name: str = "") -> Value:
 
 def joined(values: Iterable[Value], separator: str = "") -> Value:
     """Return the values one behind the other."""
-    parts, holes, causes = [], [], []
+    parts: list[str] = []
+    holes: list[Hole] = []
+    causes: list[int | None] = []
     for value in values:
         parts.append(value.skeleton)
         holes.extend(value.holes)
@@ -106,7 +108,9 @@ def formatted(template: Value, values: list[Value]) -> Value:
     """Return `template` with its placeholders (`%s`, `{}`) replaced by `values`, in order, the last one repeated."""
     if template.skeleton == HOLE or not values:
         return joined([template, *values], " ")
-    parts, holes, index, end = [], [], 0, 0
+    parts: list[str] = []
+    holes: list[Hole] = []
+    index, end = 0, 0
     own = iter(template.holes)
     for found in PLACEHOLDER.finditer(template.skeleton):
         before = template.skeleton[end : found.start()]

@@ -1,4 +1,4 @@
-"""Turns text into findings: the automaton for every piece, the line's tracker at its end, the parser when one is armed."""
+"""Turns text into findings: the automaton sees every piece, the tracker every line, the parser what is armed."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

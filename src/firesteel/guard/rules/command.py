@@ -1,5 +1,7 @@
 """Commands that a shell runs, put together from data."""
 
+from dataclasses import replace
+
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
 from firesteel.guard.site import Site
@@ -34,9 +36,7 @@ def shell_true(site: Site) -> Match | None:
     if site.flag("shell") != "true":
         return None
     value = site.first("args", "cmd")
-    if value is not None and value.is_sequence:
-        value = Value(value.skeleton, value.holes, cause=value.cause)
-    return judged(value, site)
+    return judged(replace(value, is_sequence=False), site) if value is not None else None
 
 
 def split_command(site: Site) -> Match | None:
@@ -133,15 +133,10 @@ def program(site: Site) -> Match | None:
     for value in site.arguments()[:2]:
         if value.level is Level.outside and value.risky("shell"):
             return Match(value.cause, None, "outside data decides what is run")
-    value = site.argument(0)
-    if (
-        value is not None
-        and value.is_built
-        and not value.is_sequence
-        and " " in value.skeleton
-        and value.risky("shell")
-    ):
-        return Match(value.cause, None, "data becomes part of a command line")
+    line = site.argument(0)
+    is_line = line is not None and line.is_built and not line.is_sequence and " " in line.skeleton
+    if line is not None and is_line and line.risky("shell"):
+        return Match(line.cause, None, "data becomes part of a command line")
     return None
 
 

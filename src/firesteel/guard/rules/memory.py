@@ -34,7 +34,6 @@ def unbounded(site: Site) -> Match | None:
 
 def own_size(site: Site) -> Match | None:
     """Find a bound that is not the size of the target: a larger number, another object's size, or the size as an index."""
-    text = site.text()
     parts = [site.evaluator.text(part).replace(" ", "") for part in site.positional()]
     source = site.evaluator.source.decode(errors="replace")
     if len(parts) < 3 and site.last not in ("snprintf",):
@@ -45,11 +44,11 @@ def own_size(site: Site) -> Match | None:
     if declared and bound.isdigit() and int(bound) > int(declared[1]):
         return Match(None, None, f"the target holds {declared[1]}, the bound says {bound}")
     sized = re.fullmatch(r"sizeof\(?\(?([\w.>\[\]-]+?)\)?\)?(?:-1)?", bound)
-    if sized and sized[1] != target and (target.startswith(sized[1] + ".") or target.startswith(sized[1] + "->")):
+    if sized and sized[1] != target and target.startswith((sized[1] + ".", sized[1] + "->")):
         return Match(None, None, f"the bound is the size of `{sized[1]}`, of which the target is a part")
     if site.last in ("strncat",) and re.fullmatch(rf"sizeof\(?{re.escape(target)}\)?", bound):
         return Match(None, None, "strncat's bound is what is left, not the whole size")
-    return None if text else None
+    return None
 
 
 def past_end(site: Site) -> Match | None:

@@ -18,16 +18,16 @@ ARCHIVE = re.compile(
 
 def opened(site: Site) -> Match | None:
     """Judge the names of files that are opened, moved or removed."""
-    for value in site.arguments()[:2]:
-        match = judged(site, value)
+    for index, value in enumerate(site.arguments()[:2]):
+        match = judged(site, value, index)
         if match is not None:
             return match
     return None
 
 
-def judged(site: Site, value: Value, weakest: Action = Action.observe) -> Match | None:
+def judged(site: Site, value: Value, index: int) -> Match | None:
     """Judge one path: from outside it is taken back; a parameter that ends a path is told of."""
-    risky = site.unchecked(value.risky("path", Level.parameter))
+    risky = site.unchecked(value.risky("path", Level.parameter), index)
     if not risky:
         return None
     outside = next((hole for hole in risky if hole.level is Level.outside), None)
@@ -35,7 +35,7 @@ def judged(site: Site, value: Value, weakest: Action = Action.observe) -> Match 
         return Match(value.cause, None, f"`{outside.name or 'outside data'}` decides which file")
     is_base = len(value.holes) == 1 and value.skeleton.startswith(HOLE)
     if value.is_built and risky[-1] is value.holes[-1] and not is_base and NAMES_A_FILE.search(risky[-1].name):
-        return Match(value.cause, weakest, f"the caller's `{risky[-1].name}` may hold `..`")
+        return Match(value.cause, Action.observe, f"the caller's `{risky[-1].name}` may hold `..`")
     return None
 
 
