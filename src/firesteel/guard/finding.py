@@ -46,7 +46,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     hint: str  # one line: how to do it right
 
 
-class Release(msgspec.Struct, frozen=True, kw_only=True):
+class Release(msgspec.Struct, frozen=True):
     """`text` may leave now. `findings` are those that do not stop it."""
 
     text: str

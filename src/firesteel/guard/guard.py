@@ -5,23 +5,26 @@ ended. What is found then is told, or taken back, as the policy says. Nothing he
 """
 
 from bisect import bisect_left, bisect_right
-from typing import NamedTuple
 
 from firesteel.guard.finding import Action, Finding, Hold, Release, Rewind, Verdict
 from firesteel.guard.policy import Policy
 from firesteel.guard.watch import Watch
 
 VERSION = "1"
-MAX_HISTORY = 1 << 20  # code points that a rewind can reach back over
+MAX_HISTORY = 1 << 18  # pieces that a rewind can reach back over
 
 
-class Piece(NamedTuple):
-    """Text that was fed at once: where it begins, and the tokens that made it."""
+Piece = tuple[int, int, int, str]  # where the text begins, its first and last token, the text
 
-    start: int
-    first_token: int
-    last_token: int
-    text: str
+
+def start_of(piece: Piece) -> int:
+    """Return the code point at which a piece begins."""
+    return piece[0]
+
+
+def first_token_of(piece: Piece) -> int:
+    """Return the first token of a piece."""
+    return piece[1]
 
 
 class Guard:
@@ -50,8 +53,7 @@ class Guard:
         self._attempts: dict[tuple[str, int], int] = {}
         self._watch = Watch(language, self.policy, path)
         self._history: list[Piece] = []
-        self._history_size = 0
-        self._released = 0  # code points
+        self._fed = 0  # code points
         self._pending: list[Piece] = []  # held, or about to leave
 
     @property
@@ -61,40 +63,30 @@ class Guard:
 
     def feed(self, text: str, first_token: int, last_token: int) -> Verdict:
         """Take the text of tokens `first_token` to `last_token` (inclusive) and say what may leave."""
-        piece = Piece(self._watch.fed, first_token, last_token, text)
-        self._remember(piece)
+        start = self._fed
+        self._fed = start + len(text)
+        self._history.append((start, first_token, last_token, text))
         found = self._watch.feed(text)
-        if found:
-            return self._decide(found, piece)
-        if not self._pending and self._watch.suspect_since is None:
-            self._released = self._watch.fed
-            return Release(text=text)
-        self._pending.append(piece)
-        return self._flow(())
-
-    def _remember(self, piece: Piece) -> None:
-        self._history.append(piece)
-        self._history_size += len(piece.text)
-        if self._history_size > MAX_HISTORY and len(self._history) > 1:
-            half = len(self._history) // 2
-            self._history_size -= sum(len(each.text) for each in self._history[:half])
-            del self._history[:half]
+        if not found and not self._pending and self._watch.is_calm:
+            return Release(text)
+        if len(self._history) > MAX_HISTORY:
+            del self._history[: MAX_HISTORY // 2]
+        self._pending.append((start, first_token, last_token, text))
+        return self._decide(found) if found else self._flow(())
 
     def _flow(self, findings: tuple[Finding, ...]) -> Verdict:
         """Release what is pending, up to the piece in which the suspect statement begins."""
         suspect = None if self._is_live else self._watch.suspect_since
         count = len(self._pending)
         if suspect is not None:
-            count = max(0, bisect_right(self._pending, suspect, key=lambda piece: piece.start) - 1)
-        text = "".join(piece.text for piece in self._pending[:count])
+            count = max(0, bisect_right(self._pending, suspect, key=start_of) - 1)
+        text = "".join(piece[3] for piece in self._pending[:count])
         del self._pending[:count]
-        self._released += len(text)
         if self._pending and not text:
-            return Hold(since=self._pending[0].start, findings=findings)
+            return Hold(since=self._pending[0][0], findings=findings)
         return Release(text=text, findings=findings)
 
-    def _decide(self, found: list[Finding], piece: Piece) -> Verdict:
-        self._pending.append(piece)
+    def _decide(self, found: list[Finding]) -> Verdict:
         serious = [each for each in found if each.action.rank >= Action.rewrite.rank]
         if serious and self._can_rewind:
             verdict = self._rewound(found, serious)
@@ -108,22 +100,22 @@ class Guard:
         worst = max(serious, key=lambda each: each.action.rank)
         cause = min(each.cause for each in serious)
         pieces = self._history if self._is_live else self._pending
-        index = max(0, bisect_right(pieces, cause, key=lambda piece: piece.start) - 1)
+        index = max(0, bisect_right(pieces, cause, key=start_of) - 1)
         target = pieces[index]
-        if target.start > worst.start and target.start > max(each.start for each in serious):
+        if target[0] > worst.start and target[0] > max(each.start for each in serious):
             return None  # it is out
         if (
-            self._has_given_up(serious, target.start)
+            self._has_given_up(serious, target[0])
             and self.policy.gives_up is not Action.block
             and worst.action is not Action.block
         ):
             return None
         self.findings.extend(found)
         self.num_rewinds += 1
-        is_final = worst.action is Action.block or self._has_given_up(serious, target.start)
+        is_final = worst.action is Action.block or self._has_given_up(serious, target[0])
         return Rewind(
-            to_token=target.first_token, to=target.start, findings=tuple(found), hint=worst.hint,
-            is_cause_out=cause < target.start, is_final=is_final,
+            to_token=target[1], to=target[0], findings=tuple(found), hint=worst.hint,
+            is_cause_out=cause < target[0], is_final=is_final,
         )  # fmt: skip
 
     def _has_given_up(self, serious: list[Finding], start: int) -> bool:
@@ -137,11 +129,11 @@ class Guard:
 
         That is `to_token`, unless it lies inside a piece: then it is the first token of that piece.
         """
-        index = bisect_left(self._history, to_token, key=lambda piece: piece.first_token)
-        if index and self._history[index - 1].last_token >= to_token:
+        index = bisect_left(self._history, to_token, key=first_token_of)
+        if index and self._history[index - 1][2] >= to_token:
             index -= 1
         kept = self._history[:index]
-        stands_at = kept[-1].last_token + 1 if kept else self._history[0].first_token if self._history else to_token
+        stands_at = kept[-1][2] + 1 if kept else self._history[0][1] if self._history else to_token
         self._restart(kept)
         return min(stands_at, to_token) if index < len(self._history) or not kept else stands_at
 
@@ -151,16 +143,15 @@ class Guard:
         self._watch = Watch(self._language, self.policy, self._path)
         self._watch.failures = failures
         self._watch.is_replaying = True
-        self._watch.begin_at(kept[0].start if kept else 0)
+        self._watch.begin_at(kept[0][0] if kept else 0)
         for piece in kept:
-            self._watch.feed(piece.text)
+            self._watch.feed(piece[3])
         self._watch.is_replaying = False
         end = self._watch.fed
         self._history = kept
-        self._history_size = sum(len(piece.text) for piece in kept)
         self.findings = [each for each in self.findings if each.end <= end]
-        self._pending = [piece for piece in self._pending if piece.start < end]
-        self._released = min(self._released, end)
+        self._pending = [piece for piece in self._pending if piece[0] < end]
+        self._fed = end
 
     def finish(self) -> Release | Rewind:
         """Take the end of the text; release what is held, or ask for one more rewind."""
@@ -171,9 +162,8 @@ class Guard:
             if verdict is not None:
                 return verdict
         self.findings.extend(found)
-        text = "".join(piece.text for piece in self._pending)
+        text = "".join(piece[3] for piece in self._pending)
         self._pending = []
-        self._released += len(text)
         return Release(text=text, findings=tuple(found))
 
     def close(self) -> None:

@@ -1,58 +1,35 @@
-"""One Hyperscan automaton for everything that is looked for in every token: arms of rules, roots of sinks, secrets.
+"""Hyperscan automata for what is looked for in every token: arms of rules, roots of sinks, secrets.
 
-Compiled once a process (about a tenth of a second) and shared; each guard has a stream of its own.
+One for each language, and one for text without a language, which knows secrets only. Each is compiled once a process,
+when it is first asked for (10 to 100 ms), and shared; each guard has a stream of its own.
 """
 
-from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from firesteel.guard.rules.base import ALL_LANGUAGES
 from firesteel.guard.rules.catalogue import RULES
 from firesteel.guard.secrets import ARMS as SECRET_ARMS
 from firesteel.guard.secrets import KEYWORD_ARMS
 
-ROOT_WORDS = [
-    "os",
-    "subprocess",
-    "pickle",
-    "cPickle",
-    "yaml",
-    "hashlib",
-    "shutil",
-    "marshal",
-    "ssl",
-    "tempfile",
-    "child_process",
-    "cursor",
-    "cur",
-    "crypto",
-    "Runtime",
-    "YAML",
-    "Marshal",
-    "requests",
-    "httpx",
-    "axios",
-    "innerHTML",
-]
-CAUSES = (
+ROOTS = (  # what sinks begin with: text waits until it is known whether one comes
+    r"\b(?:os|subprocess|c?[pP]ickle|yaml|hashlib|shutil|marshal|ssl|tempfile|child_process|cursor|cur|crypto|Runtime|YAML|Marshal|"
+    r"requests|httpx|axios)\.",
+    r"\.(?:innerHTML|outerHTML)\b",
+)
+CAUSES = (  # where the text that a sink will take begins
     r"(?i)\b(?:sql|query|stmt|statement|cmd|command)\w*\s*\+?=[^=]",
     r"(?i)[\"'`]\s*(?:select|insert|update|delete|drop|alter|create)\s",
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Pattern:
+class Pattern(NamedTuple):
     """What a hit means: an arm is worth parsing for, a root is worth waiting for, a secret is worth a second look."""
 
-    kind: Literal["arm", "root", "cause", "secret", "keyword"]
-    languages: frozenset[str]
-    at_end: bool = False
+    kind: Literal["arm", "end_arm", "root", "cause", "secret", "keyword"]
     secret: int = -1
 
 
-@dataclass(frozen=True, slots=True)
-class Automaton:
+class Automaton(NamedTuple):
     """The compiled database, and what the hits of each pattern mean."""
 
     database: Any
@@ -60,37 +37,27 @@ class Automaton:
 
 
 @cache
-def automaton() -> Automaton:
-    """Return the automaton of all patterns, compiled when first asked for."""
+def automaton(language: str | None) -> Automaton:
+    """Return the automaton of a language, None for text without one."""
     import hyperscan
 
-    expressions, patterns = _collect()
+    found = _collect(language)
     database = hyperscan.Database(mode=hyperscan.HS_MODE_STREAM)
-    encoded = [expression.encode() for expression in expressions]
-    database.compile(
-        expressions=encoded, ids=list(range(len(encoded))), elements=len(encoded), flags=[0] * len(encoded)
-    )
-    return Automaton(database, tuple(patterns))
+    encoded = [expression.encode() for expression, _ in found]
+    database.compile(expressions=encoded, ids=list(range(len(found))), elements=len(found), flags=[0] * len(found))
+    return Automaton(database, tuple(pattern for _, pattern in found))
 
 
-def _collect() -> tuple[list[str], list[Pattern]]:
-    arms: dict[tuple[str, bool], set[str]] = {}
+def _collect(language: str | None) -> list[tuple[str, Pattern]]:
+    found = [(expression, Pattern("secret", index)) for index, expression in enumerate(SECRET_ARMS)]
+    found += [(expression, Pattern("keyword")) for expression in KEYWORD_ARMS]
+    if language is None:
+        return found
+    found += [(expression, Pattern("root")) for expression in ROOTS]
+    found += [(expression, Pattern("cause")) for expression in CAUSES]
+    arms: dict[tuple[str, bool], None] = {}
     for rule in RULES:
         for sink in rule.sinks:
-            for pattern in sink.patterns():
-                arms.setdefault((pattern, sink.at_end), set()).update(sink.languages)
-    expressions = [pattern for pattern, _ in arms]
-    patterns = [Pattern("arm", frozenset(languages), at_end) for (_, at_end), languages in arms.items()]
-    for word in ROOT_WORDS:
-        expressions.append(rf"\b{word}\." if word != "innerHTML" else r"\.innerHTML")
-        patterns.append(Pattern("root", ALL_LANGUAGES))
-    for cause in CAUSES:
-        expressions.append(cause)
-        patterns.append(Pattern("cause", ALL_LANGUAGES))
-    for index, expression in enumerate(SECRET_ARMS):
-        expressions.append(expression)
-        patterns.append(Pattern("secret", ALL_LANGUAGES, secret=index))
-    for expression in KEYWORD_ARMS:
-        expressions.append(expression)
-        patterns.append(Pattern("keyword", ALL_LANGUAGES))
-    return expressions, patterns
+            if language in sink.languages:
+                arms.update(((expression, sink.at_end), None) for expression in sink.patterns(language))
+    return found + [(expression, Pattern("end_arm" if at_end else "arm")) for expression, at_end in arms]

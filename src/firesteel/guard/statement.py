@@ -6,7 +6,7 @@ is ended after `MAX_LINE` code points, a statement after `MAX_STATEMENT`; bracke
 
 import re
 from collections import deque
-from dataclasses import dataclass
+from typing import NamedTuple
 
 MAX_LINE = 4096
 MAX_STATEMENT = 8192
@@ -28,11 +28,11 @@ RUSTED = re.compile(r"//[^\n]*|/\*|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.[^']*|[^'\\\n]
 BOTH = re.compile(r"//[^\n]*|#[^\n\[][^\n]*|/\*" + CODE)
 TRIPLED = re.compile(r"#[^\n]*|\"\"\"|'''" + CODE)
 TOKENS = {"python": TRIPLED, "ruby": HASHED, "bash": HASHED, "rust": RUSTED, "php": BOTH}
+OPENERS = frozenset(('"""', "'''", "`", "/*"))
 INDENTATION = frozenset(("python", "ruby", "bash"))
 
 
-@dataclass(frozen=True, slots=True)
-class Block:
+class Block(NamedTuple):
     """A function, class or other block that is open: where its first statement begins, and how deep it is indented."""
 
     start: int
@@ -42,14 +42,7 @@ class Block:
     is_control: bool = False  # a loop, a condition, an object: part of what is around
 
 
-@dataclass(frozen=True, slots=True)
-class Closed:
-    """What ended with a line: a statement when `is_statement`, and functions, each with its start and end."""
-
-    start: int
-    end: int
-    is_statement: bool
-    functions: tuple[tuple[int, int], ...] = ()
+Ended = list[tuple[int, int]]  # functions that ended: where each begins and ends
 
 
 class Statements:
@@ -65,77 +58,78 @@ class Statements:
         self._decorated: int | None = None
         self._recent: deque[int] = deque([start], maxlen=200)  # where the last statements begin
         self.start = start  # of the statement that is open
+        self.ended: Ended = []
 
-    def copy(self) -> "Statements":
-        """Return a copy that goes its own way: a checkpoint."""
-        twin = Statements(self.language)
-        twin._brackets, twin._blocks = self._brackets.copy(), self._blocks.copy()
-        twin._inside, twin._decorated, twin.start = self._inside, self._decorated, self.start
-        twin._recent = self._recent.copy()
-        return twin
+    def line(self, text: str, start: int) -> int:
+        """Take one whole line that begins at `start`; return where the statement began that ended with it, else -1.
 
-    def line(self, text: str, start: int) -> Closed:
-        """Take one whole line that begins at `start`; say what has ended with it."""
+        Functions that ended with the line are then in `ended`.
+        """
+        if self.ended:
+            self.ended = []
+        if self._by_indent and not self._inside and not self._brackets:
+            self._dedent(text, start)
+        self._follow(text, start)
         end = start + len(text)
-        ended = self._dedent(text, start) if self._by_indent and not self._inside and not self._brackets else []
-        ended += self._follow(text, start)
-        is_long = end - self.start > MAX_STATEMENT
-        if is_long:
+        if end - self.start > MAX_STATEMENT:
             self._inside = ""
-            self._brackets = [block for block in self._brackets if block.closer == "}"][:MAX_DEPTH]
-        if not is_long and not self._is_closed(text):
-            return Closed(self.start, end, False, tuple(ended))
-        closed = Closed(self.start, end, True, tuple(ended))
-        self.start = end
+            self._brackets = [block for block in self._brackets if block.closer == "}"]
+        elif not self._is_closed(text):
+            return -1
+        began, self.start = self.start, end
         self._recent.append(end)
-        return closed
+        return began
 
     def _is_closed(self, text: str) -> bool:
-        if self._inside or (
-            self._brackets and ((self._by_indent and self.language == "python") or self._brackets[-1].closer != "}")
-        ):
+        if self._inside:
             return False
         if self.language == "python":
-            return not text.rstrip("\n").endswith("\\")
+            return not self._brackets and not text.endswith("\\\n")
+        if self._brackets and self._brackets[-1].closer != "}":
+            return False
         return CONTINUED.search(text) is None or text.lstrip().startswith(("#", "//", "*"))
 
-    def _dedent(self, text: str, start: int) -> list[tuple[int, int]]:
+    def _dedent(self, text: str, start: int) -> None:
         stripped = text.lstrip(" \t")
-        if not stripped.strip() or stripped.startswith("#"):
-            return []
+        if stripped in ("\n", "\r\n", "") or stripped[0] == "#":
+            return
         indent = len(text) - len(stripped)
-        ended = []
-        while (
-            self._blocks
-            and self._blocks[-1].indent >= indent
-            and not (stripped.startswith("end") and self._blocks[-1].indent == indent)
-        ):
-            block = self._blocks.pop()
-            if not block.is_container and not any(not each.is_container for each in self._blocks):
-                ended.append((block.start, start))
+        blocks = self._blocks
+        while blocks and blocks[-1].indent >= indent:
+            if blocks[-1].indent == indent and stripped.startswith("end"):
+                break
+            block = blocks.pop()
+            if not block.is_container and all(each.is_container for each in blocks):
+                self.ended.append((block.start, start))
+        if stripped[0] in "dcam@":
+            self._open_block(text, start, indent)
+        else:
+            self._decorated = None
+
+    def _open_block(self, text: str, start: int, indent: int) -> None:
         found = INDENTED.match(text)
         if found and found[2]:
             self._decorated = start if self._decorated is None else self._decorated
-        else:
-            if found and len(self._blocks) < MAX_DEPTH:
-                begin = self._decorated if self._decorated is not None else start
-                self._blocks.append(Block(begin, indent, found[1] != "def"))
-            self._decorated = None
-        return ended
+            return
+        if found and len(self._blocks) < MAX_DEPTH:
+            begin = self._decorated if self._decorated is not None else start
+            self._blocks.append(Block(begin, indent, found[1] != "def"))
+        self._decorated = None
 
-    def _follow(self, text: str, start: int) -> list[tuple[int, int]]:
-        position = 0
-        ended: list[tuple[int, int]] = []
-        while True:
-            if self._inside:
-                position = self._skip(text, position)
-                if position < 0:
-                    return ended
-            found = self._tokens.search(text, position)
+    def _follow(self, text: str, start: int) -> None:
+        position, search = 0, self._tokens.search
+        if self._inside:
+            position = self._skip(text, position)
+        while position >= 0:
+            found = search(text, position)
             if found is None:
-                return ended
+                return
             position = found.end()
-            self._token(found[0], text, start, found.start(), ended)
+            token = found[0]
+            if len(token) == 1 or token in OPENERS:
+                self._token(token, text, start, found.start())
+                if self._inside:
+                    position = self._skip(text, position)
 
     def _skip(self, text: str, position: int) -> int:
         """Return the place behind the end of the open string or comment, -1 when it goes on."""
@@ -150,27 +144,27 @@ class Statements:
             self._inside = ""
             return end
 
-    def _token(self, token: str, text: str, start: int, at: int, ended: list[tuple[int, int]]) -> None:
+    def _token(self, token: str, text: str, start: int, at: int) -> None:
         if token in PAIRS:
             if len(self._brackets) < MAX_DEPTH:
-                before = text[max(0, at - 400) : at]
+                before = text[max(0, at - 400) : at] if token == "{" else ""
                 is_container = token == "{" and CONTAINER.search(before) is not None
                 is_control = token == "{" and not is_container and CONTROL.search(before) is not None
                 self._brackets.append(Block(self.start, 0, is_container, PAIRS[token], is_control))
         elif token in ")]}":
-            self._close(token, start + len(text), ended)
+            self._close(token, start + len(text))
         elif token == "/*":
             self._inside = "*/"
-        elif token in ('"""', "'''", "`"):
+        elif token in OPENERS:
             self._inside = token
 
-    def _close(self, token: str, end: int, ended: list[tuple[int, int]]) -> None:
+    def _close(self, token: str, end: int) -> None:
         while self._brackets:
             block = self._brackets.pop()
             if block.closer == token:
                 outer = any(not each.is_container and not each.is_control for each in self._brackets)
                 if token == "}" and not (block.is_container or block.is_control or outer):
-                    ended.append((block.start, end))
+                    self.ended.append((block.start, end))
                 return
             if token != "}":  # a stray bracket closes nothing
                 self._brackets.append(block)
@@ -194,8 +188,8 @@ class Statements:
                 return start
         return statement
 
-    def finish(self, end: int) -> tuple[tuple[int, int], ...]:
-        """Return the functions that are still open when the text ends."""
+    def finish(self, end: int) -> Ended:
+        """Return the function that is still open when the text ends."""
         blocks = self._blocks if self._by_indent else self._brackets
         outermost = next((block for block in blocks if not block.is_container and not block.is_control), None)
-        return ((outermost.start, end),) if outermost is not None else ()
+        return [(outermost.start, end)] if outermost is not None else []

@@ -67,7 +67,8 @@ EMPTY = re.compile(
     r"^new (?:StringBuilder|StringBuffer|StringWriter|ArrayList|HashMap|Array)$|^(?:list|dict|io\.StringIO|StringIO)$"
 )
 JOINED_PATHS = re.compile(
-    r"(?:^|\.)(?:path\.join|path\.resolve|File\.join|Paths\.get|Path\.of|filepath\.Join|Path\.Combine|Path|new File|PurePath|"
+    r"(?:^|\.)(?:path\.join|path\.resolve|File\.join|Paths\.get|Path\.of|filepath\.Join|Path\.Combine|Path|new File|"
+    r"PurePath|"
     r"joinpath|new URL|urljoin|os\.path\.join|posixpath\.join|resolve|abspath|realpath|normpath|new FileInputStream|"
     r"expanduser|expand_path|path\.Join|PathBuf\.from|Path\.new|push|Pathname\.new|child|safe_path|normalize)$"
 )

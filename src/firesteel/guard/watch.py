@@ -1,177 +1,197 @@
 """Turns text into findings: the automaton sees every piece, the tracker every line, the parser what is armed."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from typing import Any
 
 from firesteel.guard import languages
 from firesteel.guard.analyse import Result, analyse
 from firesteel.guard.finding import Action, Finding
 from firesteel.guard.lines import Lines
-from firesteel.guard.patterns import Pattern, automaton
+from firesteel.guard.patterns import ROOTS, automaton
 from firesteel.guard.policy import Policy, suppressed
 from firesteel.guard.secrets import HINT, secrets_in
-from firesteel.guard.statement import MAX_LINE, MAX_WINDOW, Closed, Statements
+from firesteel.guard.statement import MAX_LINE, MAX_WINDOW, Statements
 
-MAX_FINDINGS = 500  # of one text; beyond, they are counted only
-NOT_A_STATEMENT = ("secret", "keyword")
-
-
-@dataclass(frozen=True, slots=True)
-class Hit:
-    """The automaton's pattern was complete at code point `end`."""
-
-    end: int
-    pattern: Pattern
+MAX_FINDINGS = 500  # of one text; beyond, they are not told
+MAX_BACKLOG = 48  # calm lines that the tracker has yet to follow
+NOTHING: list[Finding] = []
+OPEN_ROOT = re.compile(rf"(?:{'|'.join(ROOTS)})[\w.]*$")
 
 
 class Watch:
-    """Follows one text. Offsets are code points from its beginning. Never raises for any text."""
+    """Follows one text. Offsets are code points from its beginning. Never raises for any text.
+
+    Lines in which nothing was seen are put aside; the tracker follows them when something is, or when they are many.
+    """
 
     def __init__(self, language: str | None, policy: Policy, path: str | None = None) -> None:
         self.policy = policy
         self.path = path
-        self.fed = 0
         self.failures = 0  # analyses that ended in an error of ours: the guard is then not to be relied on
         self.is_replaying = False
+        self.is_calm = True  # nothing was seen in the statement that is open
         self._markdown = languages.Fences() if language in (None, "markdown") else None
-        self._statements = Statements(language) if language in languages.PARSED else None
+        self._statements: Statements | None = None
         self._lines = Lines()
+        self._backlog: list[tuple[str, int]] = []
         self._parts: list[str] = []  # of the line that is open
+        self._length = 0  # of the line that is open
         self._line_start = 0
-        self._hits: list[Hit] = []  # in the statement that is open
-        self._is_armed = False
-        self._end_armed: int | None = None  # where something was seen that only the end of the function can judge
+        self._fed = 0
         self._seen: set[tuple[str, int]] = set()
-        self._bytes = 0
-        self._raw: list[tuple[int, int]] = []  # hits of the piece that is being scanned: pattern, end in bytes
-        self._patterns = automaton().patterns
+        self._is_armed = False  # something was seen that makes the open statement worth parsing
+        self._is_suspect = False  # ... or that makes it worth holding
+        self._has_root = False
+        self._has_keyword = False
+        self._candidates: set[int] = set()  # secrets that may be in the open line
+        self._end_armed: int | None = None  # where something was seen that only the end of the function can judge
         self._handler = self._on_match  # the binding keeps no reference of its own, and would crash
-        self._stream = automaton().database.stream(match_event_handler=self._handler)
+        self._stream: Any = None
+        self._begin(language if language in languages.PARSED else None)
+
+    def _begin(self, language: str | None) -> None:
+        """Begin text of a language, None for one without rules."""
+        self.close()
+        known = automaton(language)
+        self._statements = Statements(language, self._line_start) if language is not None else None
+        self._patterns = known.patterns
+        self._stream = known.database.stream(match_event_handler=self._handler)
         self._stream.__enter__()
+        self._scan = self._stream.scan
+        self._is_armed = self._is_suspect = self._has_root = False
+        self._end_armed = None
 
     def _on_match(self, pattern: int, start: int, end: int, flags: int, context: object) -> None:
-        self._raw.append((pattern, end))
+        kind, secret = self._patterns[pattern]
+        self.is_calm = False
+        if kind == "end_arm":
+            if self._end_armed is None:
+                self._end_armed = self._line_start
+        elif kind == "root":
+            self._has_root = True
+        else:
+            self._is_suspect = True
+            if kind == "arm":
+                self._is_armed = True
+            elif kind == "keyword":
+                self._has_keyword = True
+            elif kind == "secret":
+                self._candidates.add(secret)
 
     def begin_at(self, place: int) -> None:
         """Say that the text to come begins at code point `place`: what was before is no longer known."""
-        self.fed = self._line_start = place
-        if self._statements is not None:
-            self._statements = Statements(self._statements.language, place)
+        self._fed = self._line_start = place
+        self._begin(self._statements.language if self._statements is not None else None)
 
     def close(self) -> None:
-        """Give the automaton's stream back."""
+        """Give the automaton's stream back; it may be called twice."""
         if self._stream is not None:
-            self._raw = []
             self._stream.__exit__(None, None, None)
             self._stream = None
 
+    @property
+    def fed(self) -> int:
+        """How much text was fed."""
+        return self._line_start + self._length
+
     def feed(self, text: str) -> list[Finding]:
         """Take more text; return what was decided by it."""
-        data = text.encode(errors="replace")
-        self._stream.scan(data)
-        if self._raw:
-            self._note_hits(data, len(text))
-        self._bytes += len(data)
-        self.fed += len(text)
-        self._parts.append(text)
-        if "\n" in text or self.fed - self._line_start > MAX_LINE:
-            return list(self._end_lines())
-        return []
+        length = self._length + len(text)
+        if length < MAX_LINE and "\n" not in text:
+            self._length = length
+            self._parts.append(text)
+            try:
+                self._scan(text.encode())
+            except UnicodeEncodeError:  # lone surrogates
+                self._scan(text.encode(errors="replace"))
+            return NOTHING
+        self._fed = self.fed + len(text)
+        return self._feed_lines(text)
+
+    def _feed_lines(self, text: str) -> list[Finding]:
+        """Take text piece by piece, so that what begins with a line is looked at in the light of the one before."""
+        found: list[Finding] = []
+        position, length = 0, len(text)
+        while position < length:
+            limit = position + MAX_LINE - self._length
+            end = text.find("\n", position, limit) + 1 or min(length, limit)
+            piece = text[position:end]
+            self._scan(piece.encode(errors="replace"))
+            self._parts.append(piece)
+            self._length += len(piece)
+            if piece[-1] == "\n" or self._length >= MAX_LINE:
+                found += self._end_line()
+            position = end
+        return found
 
     def finish(self) -> list[Finding]:
         """Take the end of the text; return what was decided by it."""
-        found = list(self._end_lines(is_last=True))
-        found += self._end_language()
+        self._fed = self.fed
+        found = self._end_line() if self._length else NOTHING
+        found = found + self._end_language()
         self.close()
         return found
 
     @property
     def suspect_since(self) -> int | None:
         """Where the statement begins that must not leave before it has ended, None when there is none."""
-        if not self._hits and not self._is_armed:
+        if self.is_calm:
+            return None
+        if not self._is_suspect and not (self._has_root and OPEN_ROOT.search("".join(self._parts))):
             return None
         if self._statements is None:
-            relevant = any(hit.pattern.kind in NOT_A_STATEMENT for hit in self._hits)
-            return self._line_start if relevant else None
-        return self._statements.start if self._is_armed or self._is_suspect() else None
+            return self._line_start
+        self._drain(self._statements)
+        return self._statements.start
 
-    def _is_suspect(self) -> bool:
-        language = self._statements.language if self._statements is not None else ""
-        if any(
-            language in hit.pattern.languages and hit.pattern.kind != "root" and not hit.pattern.at_end
-            for hit in self._hits
-        ):
-            return True
-        self._hits = [hit for hit in self._hits if hit.pattern.kind != "root" or self._is_open(hit)]
-        return any(hit.pattern.kind == "root" for hit in self._hits)
+    def _drain(self, statements: Statements) -> None:
+        for line, start in self._backlog:
+            statements.line(line, start)
+        self._backlog.clear()
 
-    def _is_open(self, hit: Hit) -> bool:
-        """Whether what follows a root may still become the name of a sink."""
-        behind = "".join(self._parts)[hit.end - self._line_start :]
-        return all(letter.isalnum() or letter in "._" for letter in behind)
-
-    def _note_hits(self, data: bytes, length: int) -> None:
-        is_ascii = len(data) == length
-        for pattern, end in self._raw:
-            local = end - self._bytes
-            place = local if is_ascii else len(data[:local].decode(errors="ignore"))
-            self._hits.append(Hit(self.fed + place, self._patterns[pattern]))
-        self._raw.clear()
-
-    def _end_lines(self, is_last: bool = False) -> Iterator[Finding]:
-        whole = "".join(self._parts)
-        start = 0
-        while True:
-            end = whole.find("\n", start, start + MAX_LINE) + 1
-            if end == 0 and len(whole) - start > MAX_LINE:
-                end = start + MAX_LINE
-            if end == 0:
-                break
-            yield from self._end_line(whole[start:end])
-            start = end
-        rest = whole[start:]
-        if is_last and rest:
-            yield from self._end_line(rest)
-            rest = ""
-        self._parts = [rest] if rest else []
-
-    def _end_line(self, line: str) -> list[Finding]:
-        start = self._line_start
+    def _end_line(self) -> list[Finding]:
+        line, start = "".join(self._parts), self._line_start
+        self._parts.clear()
+        self._length = 0
         self._line_start = start + len(line)
         self._lines.add(start, line)
-        hits = [hit for hit in self._hits if hit.end <= self._line_start]
-        found = self._secrets(line, start, hits) if hits else []
+        found = NOTHING
+        if self._candidates or self._has_keyword:
+            found = self._secrets(line, start)
         if self._markdown is not None:
-            found += self._follow_fences(line)
+            found = found + self._follow_fences(line)
         if self._statements is None:
-            self._hits = [hit for hit in self._hits if hit.end > self._line_start]
-            return found
-        return found + self._end_statement(self._statements, line, start, hits)
+            self._is_suspect = False
+            self.is_calm = True
+        elif self._line_start > self._statements.start:  # not the fence itself
+            found = found + self._follow(self._statements, line, start)
+        return found
 
-    def _end_statement(self, statements: Statements, line: str, start: int, hits: list[Hit]) -> list[Finding]:
-        for hit in hits:
-            if hit.pattern.kind == "arm" and statements.language in hit.pattern.languages:
-                self._is_armed = self._is_armed or not hit.pattern.at_end
-                if hit.pattern.at_end and self._end_armed is None:
-                    self._end_armed = start
-        closed = statements.line(line, start)
-        found = []
-        if closed.is_statement:
-            self._hits = [hit for hit in self._hits if hit.end > self._line_start]
+    def _follow(self, statements: Statements, line: str, start: int) -> list[Finding]:
+        if self.is_calm:
+            self._backlog.append((line, start))
+            if len(self._backlog) >= MAX_BACKLOG:
+                self._drain(statements)
+            return NOTHING
+        self._drain(statements)
+        self._has_root = False
+        began = statements.line(line, start)
+        found = NOTHING
+        if began >= 0:
             if self._is_armed:
-                self._is_armed = False
-                found += self._analyse(statements, closed.start, closed.start, closed.end, statements.closers())
-        return found + self._end_functions(statements, closed)
+                found = self._analyse(statements, began, began, self._line_start, statements.closers())
+            self._is_armed = self._is_suspect = False
+        if self._end_armed is not None and statements.ended:
+            found = found + self._end_functions(statements)
+        self.is_calm = not (self._is_suspect or self._end_armed is not None)
+        return found
 
-    def _end_functions(self, statements: Statements, closed: Closed) -> list[Finding]:
-        if self._end_armed is None:
-            return []
-        found = []
-        for start, end in closed.functions:
-            if self._end_armed is not None and start <= self._end_armed < max(end, closed.end):
-                found += self._analyse(
-                    statements, max(start, end - MAX_WINDOW), start, max(end, closed.end), "", at_end=True
-                )
+    def _end_functions(self, statements: Statements) -> list[Finding]:
+        found: list[Finding] = []
+        for start, end in statements.ended:
+            end = max(end, self._line_start)
+            if self._end_armed is not None and start <= self._end_armed < end:
+                found += self._analyse(statements, max(start, end - MAX_WINDOW), start, end, "", at_end=True)
                 self._end_armed = None
         return found
 
@@ -181,15 +201,15 @@ class Watch:
         if not changed:
             return []
         found = self._end_language()
-        self._statements = Statements(language, self._line_start) if language is not None else None
-        self._hits = [hit for hit in self._hits if hit.end > self._line_start]
+        self._begin(language)
         return found
 
     def _end_language(self) -> list[Finding]:
         statements, self._statements = self._statements, None
         if statements is None:
             return []
-        found = []
+        self._drain(statements)
+        found: list[Finding] = []
         if self._is_armed:
             found += self._analyse(
                 statements, statements.start, statements.start, self._line_start, statements.closers()
@@ -201,17 +221,21 @@ class Watch:
         self._is_armed, self._end_armed = False, None
         return found
 
-    def _secrets(self, line: str, start: int, hits: list[Hit]) -> list[Finding]:
-        candidates = frozenset(hit.pattern.secret for hit in hits if hit.pattern.kind == "secret")
-        has_keyword = any(hit.pattern.kind == "keyword" for hit in hits)
-        if self.is_replaying or not (candidates or has_keyword):
+    def _secrets(self, line: str, start: int) -> list[Finding]:
+        candidates, has_keyword = frozenset(self._candidates), self._has_keyword
+        self._candidates.clear()
+        self._has_keyword = False
+        if self.is_replaying:
             return []
+        statement = start
+        if self._statements is not None:
+            self._drain(self._statements)
+            statement = self._statements.start
         found = []
         for secret in secrets_in(line, candidates, has_keyword, self.path):
             begin = start + secret.start
             if not self._is_new(secret.rule, begin) or self._is_suppressed(secret.rule, begin):
                 continue
-            statement = self._statements.start if self._statements is not None else start
             found.append(
                 Finding(
                     rule=secret.rule,
@@ -221,7 +245,7 @@ class Watch:
                     start=begin,
                     end=start + secret.end,
                     cause=statement,
-                    decided_at=self.fed,
+                    decided_at=self._fed,
                     reason=secret.reason,
                     hint=HINT,
                 )
@@ -244,25 +268,23 @@ class Watch:
             return []
         found = []
         for result in results:
-            finding = self._finding(result, window, begin, statement)
+            finding = self._finding(result, window, begin, None if at_end else statement)
             if finding is not None:
                 found.append(finding)
         return found
 
-    def _finding(self, result: Result, window: bytes, begin: int, statement: int) -> Finding | None:
+    def _finding(self, result: Result, window: bytes, begin: int, statement: int | None) -> Finding | None:
         def place(offset: int) -> int:
             return begin + len(window[:offset].decode(errors="ignore"))
 
         start = place(result.start)
-        cause = min(start, statement) if result.match.cause is None else place(result.match.cause)
-        if statement < begin + 1 and result.match.cause is None and start > statement:
-            cause = start
+        cause = start if result.match.cause is None else place(result.match.cause)
         rule = result.rule
-        if (
-            (cause < statement and (rule.id, cause) in self._seen)
-            or not self._is_new(rule.id, start)
-            or self._is_suppressed(rule.id, start)
-        ):
+        if statement is not None and cause >= statement:
+            cause = statement
+        elif cause < start and (rule.id, cause) in self._seen:
+            return None  # told when the cause was written
+        if not self._is_new(rule.id, start) or self._is_suppressed(rule.id, start):
             return None
         action: Action = self.policy.action(rule.id, result.match.action or rule.action)
         return Finding(
@@ -272,8 +294,8 @@ class Watch:
             action=action,
             start=start,
             end=place(result.end),
-            cause=min(cause, statement) if cause >= statement else cause,
-            decided_at=self.fed,
+            cause=cause,
+            decided_at=self._fed,
             reason=result.match.reason or rule.title.lower(),
             hint=rule.hint,
         )

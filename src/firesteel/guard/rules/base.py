@@ -15,6 +15,8 @@ ALL_LANGUAGES = frozenset(
     ("python", "javascript", "typescript", "java", "go", "ruby", "php", "c", "cpp", "csharp", "rust", "bash")
 )
 SCRIPTS = ("javascript", "typescript")
+WITHOUT_PARENTHESES = frozenset(("ruby", "bash", "php"))  # where a call may do without
+PLAIN_OWNER = re.compile(r"\w[\w.\\]*(?:\|\w[\w.\\]*)*")  # nothing but names: the automaton can look for them
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +47,22 @@ class Sink:
         """Whether the name of the place is one of this sink's; `site.last` is known to be."""
         return self.owner is None or re.fullmatch(self.owner, site.owner) is not None
 
-    def patterns(self) -> tuple[str, ...]:
-        """Return the Hyperscan patterns that make a statement worth parsing."""
+    def patterns(self, language: str) -> tuple[str, ...]:
+        """Return the Hyperscan patterns that make a statement of `language` worth parsing."""
         if self.arms:
             return self.arms
-        found = []
-        for name in self.names or ():
-            bare = re.escape(name.removeprefix("new ").removesuffix("!"))
-            left = "" if bare.startswith("`") else r"\b"
-            if self.kind == "pair":
-                found.append(rf"{left}{bare}\b")
-            elif self.kind == "assign":
-                found.append(rf"\.{bare}\s*\+?=")
-            else:
-                found.append(rf"{left}{bare}(?:!?\s*[({{<]|\s+[\"'$`\w:%@-])")
-        return tuple(found)
+        left = rf"\b(?:{self.owner})\s*(?:\.|::|->)\s*" if self.owner and PLAIN_OWNER.fullmatch(self.owner) else ""
+        return tuple(self._pattern(name, left, language) for name in self.names or ())
+
+    def _pattern(self, name: str, left: str, language: str) -> str:
+        bare = re.escape(name.removeprefix("new ").removesuffix("!"))
+        left = "" if bare.startswith("`") else left or r"\b"
+        if self.kind == "pair":
+            return rf"{left}{bare}\b"
+        if self.kind in ("assign", "declare"):
+            return rf"\.{bare}\s*\+?="
+        follows = r"(?:!?\s*[({<]|\s+[\"'$`\w:%@-])" if language in WITHOUT_PARENTHESES else r"!?\s*[({<]"
+        return rf"{left}{bare}{follows}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -219,10 +219,9 @@ RULES = (
                 check=returned,
                 kind="return",
                 arms=(
-                    r"<\w+[^>\n]{0,200}>?[^\n]{0,300}(?:%s|\{)",
-                    r"\breturn\b[^\n]{0,40}\b(?:f[\"']|request\b)",
-                    r"<\w+",
-                    r"\breturn\s*\(?\s*(?:f?[\"'])",
+                    r"\breturn\b[^\n]{0,40}(?:f?[\"']|\brequest\b)",
+                    r"[\"']\s*<[a-zA-Z!]",
+                    r"\breturn\s+\w*(?:html|page|body|markup)\w*",
                 ),
             ),
             Sink(
