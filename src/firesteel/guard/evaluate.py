@@ -41,11 +41,23 @@ class Evaluator:
         self.definitions = Definitions(root, source, language)
         self._steps = 0
         self._open: set[tuple[str, int]] = set()  # names being resolved
+        self._known: dict[int, Value] = {}  # by node: several rules ask about one place
+        self._mentioned: dict[re.Pattern[bytes], bool] = {}
 
     def value(self, node: Node) -> Value:
         """Return what `node` may evaluate to."""
-        self._steps = 0
-        return self._value(node, 0)
+        known = self._known.get(node.id)
+        if known is None:
+            self._steps = 0
+            known = self._known[node.id] = self._value(node, 0)
+        return known
+
+    def mentions(self, pattern: re.Pattern[bytes]) -> bool:
+        """Whether the window holds `pattern` anywhere: cheaper than to evaluate, asked for first."""
+        known = self._mentioned.get(pattern)
+        if known is None:
+            known = self._mentioned[pattern] = pattern.search(self.source) is not None
+        return known
 
     def text(self, node: Node) -> str:
         """Return the source of a node."""
@@ -128,7 +140,9 @@ class Evaluator:
         return either(options)
 
     def _given(self, name: str, definition: Definition, depth: int) -> Value:
-        value = self._value(definition.value, depth)
+        value = self._known.get(definition.value.id)
+        if value is None:
+            value = self._known[definition.value.id] = self._value(definition.value, depth)
         if definition.is_element:
             return hole(value.level, name) if value.level else Value()
         if value.is_built and value.cause is None:

@@ -96,14 +96,15 @@ SANITIZERS = {
     ),
     "url": re.compile(r"(?i)(?:url_for|reverse|quote|quote_plus|urlencode|encodeuricomponent|url_has_allowed\w*)$"),
 }
-CHECKS = (
-    r"(?:\b{0}\b[^\n]{{0,80}}\.(?:startswith|startsWith|StartsWith|start_with\?|is_relative_to|isalnum|isdigit|isidentifier|"
-    r"includes|contains|Contains|HasPrefix|match|isdecimal|indexOf)\b)|"
-    r"(?i:(?:valid|check|sanit|safe|allow|permit|ensure|verify|restrict|commonp|fullmatch|re\.search|re\.match|"
-    r"isalnum|secure|abort_if|strings\.contains|strings\.hasprefix|str_contains|strpos|preg_match|in_array|basename)\w*"
-    r"\s*\(?[^\n]{{0,60}}(?<![.\w]){0}(?![\w\[]))|"
-    r"(?:\b{0}(?!\w)[^\n]{{0,20}}\s(?:not\s+)?in\s+(?!range|enumerate)[A-Za-z_(\[{{])|(?:[\"']\.\.[/\\]?[\"']\s*(?:not\s+)?in\s+[^\n]{{0,40}}\b{0}\b)|"
-    r"(?:\b{0}\b(?:\.\w+)?\s*[!=]==?\s*[\"'A-Z])"
+MARK = "\x01"  # stands for the variable in a line
+CHECKED = re.compile(
+    r"\x01[^\n]{0,80}\.(?:startswith|startsWith|StartsWith|start_with\?|is_relative_to|isalnum|isdigit|isidentifier|includes|"
+    r"contains|Contains|HasPrefix|match|isdecimal|indexOf)\b|"
+    r"(?i:(?:valid|check|sanit|safe|allow|permit|ensure|verify|restrict|commonp|fullmatch|re\.search|re\.match|isalnum|secure|"
+    r"abort_if|strings\.contains|strings\.hasprefix|str_contains|strpos|preg_match|in_array|basename)\w*\s*\(?[^\n]{0,60}\x01)|"
+    r"\x01[^\n]{0,20}\s(?:not\s+)?in\s+(?!range|enumerate)[A-Za-z_(\[{]|"
+    r"[\"']\.\.[/\\]?[\"']\s*(?:not\s+)?in\s+[^\n]{0,40}\x01|"
+    r"\x01(?:\.\w+)?\s*[!=]==?\s*[\"'A-Z]"
 )
 
 
@@ -154,4 +155,8 @@ REPLACING = frozenset(
 
 def is_checked(name: str, text: str) -> bool:
     """Whether `text`, the function up to here, looks at what is in the variable `name` before it is used."""
-    return re.search(CHECKS.format(re.escape(name)), text) is not None
+    if name not in text:
+        return False
+    variable = re.compile(rf"(?<![.\w]){re.escape(name)}(?![\w\[])")
+    lines = (variable.sub(MARK, line) for line in text.split("\n") if name in line)
+    return any(CHECKED.search(line) for line in lines)

@@ -13,7 +13,7 @@ from firesteel.guard.secrets import HINT, secrets_in
 from firesteel.guard.statement import MAX_LINE, MAX_WINDOW, Statements
 
 MAX_FINDINGS = 500  # of one text; beyond, they are not told
-MAX_BACKLOG = 48  # calm lines that the tracker has yet to follow
+MAX_BACKLOG = 256  # calm lines that the tracker has yet to follow
 NOTHING: list[Finding] = []
 OPEN_ROOT = re.compile(rf"(?:{'|'.join(ROOTS)})[\w.]*$")
 
@@ -40,7 +40,7 @@ class Watch:
         self._fed = 0
         self._seen: set[tuple[str, int]] = set()
         self._is_armed = False  # something was seen that makes the open statement worth parsing
-        self._is_suspect = False  # ... or that makes it worth holding
+        self._suspect_from: int | None = None  # ... or worth holding, from this line on
         self._has_root = False
         self._has_keyword = False
         self._candidates: set[int] = set()  # secrets that may be in the open line
@@ -58,8 +58,8 @@ class Watch:
         self._stream = known.database.stream(match_event_handler=self._handler)
         self._stream.__enter__()
         self._scan = self._stream.scan
-        self._is_armed = self._is_suspect = self._has_root = False
-        self._end_armed = None
+        self._is_armed = self._has_root = False
+        self._end_armed = self._suspect_from = None
 
     def _on_match(self, pattern: int, start: int, end: int, flags: int, context: object) -> None:
         kind, secret = self._patterns[pattern]
@@ -69,14 +69,14 @@ class Watch:
                 self._end_armed = self._line_start
         elif kind == "root":
             self._has_root = True
+        elif kind == "keyword":
+            self._has_keyword = True
+        elif kind == "secret":
+            self._candidates.add(secret)
         else:
-            self._is_suspect = True
-            if kind == "arm":
-                self._is_armed = True
-            elif kind == "keyword":
-                self._has_keyword = True
-            elif kind == "secret":
-                self._candidates.add(secret)
+            self._is_armed = self._is_armed or kind == "arm"
+            if self._suspect_from is None:
+                self._suspect_from = self._line_start
 
     def begin_at(self, place: int) -> None:
         """Say that the text to come begins at code point `place`: what was before is no longer known."""
@@ -134,15 +134,14 @@ class Watch:
 
     @property
     def suspect_since(self) -> int | None:
-        """Where the statement begins that must not leave before it has ended, None when there is none."""
-        if self.is_calm:
-            return None
-        if not self._is_suspect and not (self._has_root and OPEN_ROOT.search("".join(self._parts))):
-            return None
-        if self._statements is None:
+        """Where the line begins from which on nothing must leave, until its statement has ended; None when all may."""
+        if self._suspect_from is not None:
+            return self._suspect_from
+        if self._candidates or self._has_keyword:
             return self._line_start
-        self._drain(self._statements)
-        return self._statements.start
+        if self._has_root and OPEN_ROOT.search("".join(self._parts)):
+            return self._line_start
+        return None
 
     def _drain(self, statements: Statements) -> None:
         for line, start in self._backlog:
@@ -160,30 +159,30 @@ class Watch:
             found = self._secrets(line, start)
         if self._markdown is not None:
             found = found + self._follow_fences(line)
+        self._has_root = False
         if self._statements is None:
-            self._is_suspect = False
             self.is_calm = True
         elif self._line_start > self._statements.start:  # not the fence itself
             found = found + self._follow(self._statements, line, start)
         return found
 
     def _follow(self, statements: Statements, line: str, start: int) -> list[Finding]:
-        if self.is_calm:
+        if self._suspect_from is None and self._end_armed is None:
+            self.is_calm = True
             self._backlog.append((line, start))
             if len(self._backlog) >= MAX_BACKLOG:
                 self._drain(statements)
             return NOTHING
         self._drain(statements)
-        self._has_root = False
         began = statements.line(line, start)
         found = NOTHING
         if began >= 0:
             if self._is_armed:
                 found = self._analyse(statements, began, began, self._line_start, statements.closers())
-            self._is_armed = self._is_suspect = False
+            self._is_armed, self._suspect_from = False, None
         if self._end_armed is not None and statements.ended:
             found = found + self._end_functions(statements)
-        self.is_calm = not (self._is_suspect or self._end_armed is not None)
+        self.is_calm = self._suspect_from is None
         return found
 
     def _end_functions(self, statements: Statements) -> list[Finding]:
@@ -218,7 +217,7 @@ class Watch:
             begins = [start for start, _ in statements.finish(self._line_start)] or [statements.window(self._end_armed)]
             begin = max(begins[0], self._line_start - MAX_WINDOW)
             found += self._analyse(statements, begin, begin, self._line_start, statements.closers(), at_end=True)
-        self._is_armed, self._end_armed = False, None
+        self._is_armed, self._end_armed, self._suspect_from = False, None, None
         return found
 
     def _secrets(self, line: str, start: int) -> list[Finding]:
@@ -227,10 +226,6 @@ class Watch:
         self._has_keyword = False
         if self.is_replaying:
             return []
-        statement = start
-        if self._statements is not None:
-            self._drain(self._statements)
-            statement = self._statements.start
         found = []
         for secret in secrets_in(line, candidates, has_keyword, self.path):
             begin = start + secret.start
@@ -244,7 +239,7 @@ class Watch:
                     action=self.policy.action(secret.rule, secret.action),
                     start=begin,
                     end=start + secret.end,
-                    cause=statement,
+                    cause=start,
                     decided_at=self._fed,
                     reason=secret.reason,
                     hint=HINT,

@@ -11,6 +11,7 @@ HTML = re.compile(
     r"(?is)<(?:!doctype|/?(?:html|body|div|span|p|a|b|i|h[1-6]|img|script|table|t[rdh]|ul|ol|li|pre|code|br|form|input|button|strong|em|option|label|iframe|svg|style|font|center|title|select|textarea|small|section|article|nav)\b)[^<]*"
 )
 
+MARKUP_OR_HANDLER = re.compile(rb"<[a-zA-Z!/]|@[\w.]+\(")
 SAFE_TEXT = re.compile(
     r"(?i)(?:width|height|size|count|num|index|len|idx|_id|^id$|date|time|color|style|class|css|humanFileSize|nonce|token|lang|csrf)"
 )
@@ -55,6 +56,8 @@ def is_json(site: Site) -> bool:
 
 def returned(site: Site) -> Match | None:
     """Judge a returned page; without tags only what comes from outside, in a handler of requests."""
+    if not site.evaluator.mentions(MARKUP_OR_HANDLER):
+        return None
     value = site.argument(0)
     if value is None or (value.is_sequence and not value.is_built):
         return None

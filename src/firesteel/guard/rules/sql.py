@@ -25,6 +25,9 @@ IDENTIFIER_BEFORE = re.compile(
 VALUE_BEFORE = re.compile(
     r"(?is)(?:[=<>]|\b(?:i?like|limit|offset|between|top|values|in|is|interval)\s*\(?|['\"%]|[(,]|\|\||[+\-*/])\s*$"
 )
+MENTIONED = re.compile(
+    rb"(?i)\b(?:select|insert|replace|update|delete|create|drop|alter|truncate|grant|exec|call|merge)\b"
+)
 ORDINARY = re.compile(
     r"(?i)(?:^|\.)(?:log|logger|logging|debug|info|warn|warning|error|exception|critical|print|println|printf|fprintf|raise|"
     r"\w*(?:Error|Exception|Warning)|append|write|writeln|echo|format|_|gettext|fail|fatal|fatalf|errorf|assert\w*|equal\w*|"
@@ -103,7 +106,11 @@ def is_identifier(before: str, after: str) -> bool:
 
 def built_sql(site: Site) -> Match | None:
     """Find SQL with data in it among the arguments of a call."""
-    if ORDINARY.search(site.name) or (site.last in FRAGMENTS and site.evaluator.language == "ruby"):
+    if (
+        not site.evaluator.mentions(MENTIONED)
+        or ORDINARY.search(site.name)
+        or (site.last in FRAGMENTS and site.evaluator.language == "ruby")
+    ):
         return None
     for value in site.arguments()[:3]:
         match = _judged(value)
@@ -114,6 +121,8 @@ def built_sql(site: Site) -> Match | None:
 
 def assigned_sql(site: Site) -> Match | None:
     """Find SQL with data in it that is kept in a variable or member."""
+    if not site.evaluator.mentions(MENTIONED):
+        return None
     value = site.argument(0)
     return _judged(value) if value is not None and value.cause is None else None
 
