@@ -102,24 +102,26 @@ class Guard:
         pieces = self._history if self._is_live else self._pending
         index = max(0, bisect_right(pieces, cause, key=start_of) - 1)
         target = pieces[index]
-        if target[0] > worst.start and target[0] > max(each.start for each in serious):
+        if target[0] >= max(each.end for each in serious):
             return None  # it is out
-        if (
-            self._has_given_up(serious, target[0])
-            and self.policy.gives_up is not Action.block
-            and worst.action is not Action.block
-        ):
+        has_given_up = self._has_given_up(serious, target[0])
+        is_final = worst.action is Action.block or (has_given_up and self.policy.gives_up is Action.block)
+        if has_given_up and not is_final:
             return None
         self.findings.extend(found)
         self.num_rewinds += 1
-        is_final = worst.action is Action.block or self._has_given_up(serious, target[0])
         return Rewind(
-            to_token=target[1], to=target[0], findings=tuple(found), hint=worst.hint,
-            is_cause_out=cause < target[0], is_final=is_final,
-        )  # fmt: skip
+            to_token=target[1],
+            to=target[0],
+            findings=tuple(found),
+            hint=worst.hint,
+            is_cause_out=cause < target[0],
+            is_final=is_final,
+        )
 
     def _has_given_up(self, serious: list[Finding], start: int) -> bool:
-        keys = [(each.rule, start) for each in serious]
+        """Count one more attempt at the text from `start` on; say whether that was one too many."""
+        keys = {(each.rule, start) for each in serious}
         for key in keys:
             self._attempts[key] = self._attempts.get(key, 0) + 1
         return any(self._attempts[key] > self.policy.max_attempts for key in keys)

@@ -12,12 +12,12 @@ from firesteel.guard.secrets import ARMS as SECRET_ARMS
 from firesteel.guard.secrets import KEYWORD_ARMS
 
 ROOTS = (  # what sinks begin with: text waits until it is known whether one comes
-    r"\b(?:os|subprocess|c?[pP]ickle|yaml|hashlib|shutil|marshal|ssl|tempfile|child_process|cursor|cur|crypto|Runtime|YAML|Marshal|"
-    r"requests|httpx|axios)\.",
-    r"\.(?:innerHTML|outerHTML)\b",
+    r"(?:os|subprocess|pickle|cPickle|yaml|hashlib|shutil|marshal|tempfile|child_process|cursor|cur|crypto|Runtime|YAML|Marshal|"
+    r"requests|httpx|axios)"
 )
-CAUSES = (  # where the text that a sink will take begins
-    r"(?i)\b(?:sql|query|stmt|statement|cmd|command)\w*\s*\+?=[^=]",
+CAUSE_NAMES = r"(?:sql|query|stmt|statement|cmd|command)"  # what holds the text that a sink will take
+CAUSES = (
+    rf"(?i)\b{CAUSE_NAMES}\w*\s*(?::\s*\w+\s*)?[+:.]?=[^=]",
     r"(?i)[\"'`]\s*(?:select|insert|update|delete|drop|alter|create)\s",
 )
 
@@ -53,7 +53,7 @@ def _collect(language: str | None) -> list[tuple[str, Pattern]]:
     found += [(expression, Pattern("keyword")) for expression in KEYWORD_ARMS]
     if language is None:
         return found
-    found += [(expression, Pattern("root")) for expression in ROOTS]
+    found += [(rf"\b{ROOTS}", Pattern("root")), (rf"(?i)\b{CAUSE_NAMES}", Pattern("root"))]
     found += [(expression, Pattern("cause")) for expression in CAUSES]
     arms: dict[tuple[str, bool], None] = {}
     for rule in RULES:

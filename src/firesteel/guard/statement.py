@@ -147,7 +147,11 @@ class Statements:
     def _token(self, token: str, text: str, start: int, at: int) -> None:
         if token in PAIRS:
             if len(self._brackets) < MAX_DEPTH:
-                before = text[max(0, at - 400) : at] if token == "{" else ""
+                before = (
+                    text[max(0, at - 400, *(text.rfind(mark, 0, at) + 1 for mark in "{};")) : at]
+                    if token == "{"
+                    else ""
+                )
                 is_container = token == "{" and CONTAINER.search(before) is not None
                 is_control = token == "{" and not is_container and CONTROL.search(before) is not None
                 self._brackets.append(Block(self.start, 0, is_container, PAIRS[token], is_control))

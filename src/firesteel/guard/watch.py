@@ -7,7 +7,7 @@ from firesteel.guard import languages
 from firesteel.guard.analyse import Result, analyse
 from firesteel.guard.finding import Action, Finding
 from firesteel.guard.lines import Lines
-from firesteel.guard.patterns import ROOTS, automaton
+from firesteel.guard.patterns import CAUSE_NAMES, ROOTS, automaton
 from firesteel.guard.policy import Policy, suppressed
 from firesteel.guard.secrets import HINT, secrets_in
 from firesteel.guard.statement import MAX_LINE, MAX_WINDOW, Statements
@@ -15,7 +15,7 @@ from firesteel.guard.statement import MAX_LINE, MAX_WINDOW, Statements
 MAX_FINDINGS = 500  # of one text; beyond, they are not told
 MAX_BACKLOG = 256  # calm lines that the tracker has yet to follow
 NOTHING: list[Finding] = []
-OPEN_ROOT = re.compile(rf"(?:{'|'.join(ROOTS)})[\w.]*$")
+OPEN_ROOT = re.compile(rf"(?<![\w.]){ROOTS}(?:\.[\w.]*)?$|(?i:(?<![\w.]){CAUSE_NAMES}\w*\s*(?::\s*\w*\s*)?[+:.]?=?$)")
 
 
 class Watch:

@@ -222,7 +222,8 @@ RULES = (
                 check=returned,
                 kind="return",
                 arms=(
-                    r"\breturn\b[^\n]{0,40}(?:f?[\"']|\brequest\b)",
+                    r"\breturn\b[^\n]{0,60}\brequest\b",
+                    r"\breturn\s*\(?\s*[rfbu]{0,2}[\"'](?:\s*<|[^\n]{0,200}(?:[\"']\s*[%+]|\.format\(|\{))",
                     r"[\"']\s*<[a-zA-Z!]",
                     r"\breturn\s+\w*(?:html|page|body|markup)\w*",
                 ),

@@ -71,7 +71,11 @@ WORDS = (
     r"select\s+[\w*\"`(].|insert\s+(?:or\s+\w+\s+)?into\s|replace\s+into\s|update\s+\S+\s+set\s|delete\s+from\s|"
     r"create\s+(?:table|user|database|view)\s|drop\s+(?:table|user|database)\s|alter\s+table\s|truncate\s+table\s|where\s+[\w.]+\s*(?:=|like|in)"
 )
-ARMS = (rf"(?i)[\"'`(\s](?:{WORDS})", r"\$queryRawUnsafe")
+ARMS = (
+    rf"(?i)[\"'`(\s](?:{WORDS})",
+    r"(?i)\.(?:execute\w*|exec|query|raw|prepare\w*|queryfor\w+)\s*\(",
+    r"\$queryRawUnsafe",
+)
 
 
 def risky_values(value: Value) -> tuple[Hole, ...]:
