@@ -8,19 +8,8 @@ from dataclasses import replace
 
 from tree_sitter import Node
 
-from firesteel.guard import syntax
+from firesteel.guard import kinds, syntax, taint
 from firesteel.guard.scope import OWN, Definition, Definitions
-from firesteel.guard.taint import (
-    CONVERTED,
-    EMPTY,
-    FORMATS,
-    JOINED_PATHS,
-    NUMERIC,
-    PASSED_ON,
-    SOURCE,
-    replaced_kinds,
-    safe_kinds,
-)
 from firesteel.guard.value import EVERYTHING, HOLE, Level, Value, either, formatted, hole, joined
 
 MAX_STEPS = 400
@@ -68,26 +57,26 @@ class Evaluator:
         if depth > MAX_DEPTH or self._steps > MAX_STEPS:
             return hole(Level.unknown)
         kind, depth = node.type, depth + 1
-        if kind in syntax.STRINGS or kind in syntax.CONCATENATED:
+        if kind in kinds.STRINGS or kind in kinds.CONCATENATED:
             return self._string(node, depth)
-        if kind in syntax.CONSTANTS:
+        if kind in kinds.CONSTANTS:
             return Value(self.text(node)[:200].replace(HOLE, ""))
-        if kind in syntax.IDENTIFIERS:
+        if kind in kinds.IDENTIFIERS:
             return self._name(node, depth)
-        if kind in syntax.CALLS:
+        if kind in kinds.CALLS:
             return self._call(node, depth)
-        if kind in syntax.MEMBERS or kind in syntax.SUBSCRIPTS:
+        if kind in kinds.MEMBERS or kind in kinds.SUBSCRIPTS:
             return self._member(node, depth)
-        if kind in syntax.BINARIES:
+        if kind in kinds.BINARIES:
             return self._binary(node, depth)
-        if kind in syntax.CONDITIONALS:
+        if kind in kinds.CONDITIONALS:
             return self._conditional(node, depth)
-        if kind in syntax.SEQUENCES or kind in syntax.MAPPINGS:
+        if kind in kinds.SEQUENCES or kind in kinds.MAPPINGS:
             return self._sequence(node, depth)
         return self._other(node, depth)
 
     def _other(self, node: Node, depth: int) -> Value:
-        if node.type in syntax.FUNCTIONS:
+        if node.type in kinds.FUNCTIONS:
             return hole(Level.trusted)
         inner = node.child_by_field_name("value") or node.child_by_field_name("operand")
         if inner is not None:
@@ -100,9 +89,9 @@ class Evaluator:
     def _string(self, node: Node, depth: int) -> Value:
         parts = []
         for child in node.named_children[: 4 * MAX_CHILDREN]:
-            if child.type in syntax.STRING_PARTS:
+            if child.type in kinds.STRING_PARTS:
                 parts.append(Value(self.text(child).replace(HOLE, "")))
-            elif child.type not in syntax.STRING_EDGES:
+            elif child.type not in kinds.STRING_EDGES:
                 parts.append(self._value(child, depth))
         if not parts:
             parts.append(Value(self.text(node).strip("\"'`").replace(HOLE, "")))
@@ -112,7 +101,7 @@ class Evaluator:
         name = syntax.plain(self.source[node.start_byte : node.end_byte])
         if self.language == "bash":
             name = name.strip("{}")
-        if SOURCE[self.language].search(name):
+        if taint.SOURCE[self.language].search(name):
             return hole(Level.outside, name)
         return self._resolved(name, node, depth)
 
@@ -146,7 +135,7 @@ class Evaluator:
         if definition.is_element:
             return hole(value.level, name) if value.level else Value()
         if value.is_built and value.cause is None:
-            return replace(value, cause=_statement_start(definition.node))
+            return replace(value, cause=syntax.statement_start(definition.node))
         return value
 
     def _unassigned(self, name: str, use: Node) -> Value:
@@ -158,17 +147,17 @@ class Evaluator:
 
     def _member(self, node: Node, depth: int) -> Value:
         name = syntax.plain(self.source[node.start_byte : node.end_byte])
-        if SOURCE[self.language].search(name):
+        if taint.SOURCE[self.language].search(name):
             return hole(Level.outside, name)
         if CONSTANT_NAME.match(name):
             return hole(Level.trusted, name)
-        if node.type in syntax.MEMBERS and self.definitions.before(name, node):
+        if node.type in kinds.MEMBERS and self.definitions.before(name, node):
             return self._resolved(name, node, depth)
         owner = node.named_children[0] if node.named_children else None
         if owner is None:
             return hole(Level.unknown, name)
         value = self._value(owner, depth)
-        level = max(value.level, Level.unknown) if value.holes or node.type in syntax.MEMBERS else Level.trusted
+        level = max(value.level, Level.unknown) if value.holes or node.type in kinds.MEMBERS else Level.trusted
         return hole(level, name) if level else Value()
 
     def _binary(self, node: Node, depth: int) -> Value:
@@ -196,7 +185,7 @@ class Evaluator:
     def _values(self, node: Node, depth: int) -> list[Value]:
         """Return the values for a template's placeholders: of a tuple or list each element's."""
         if node.type in ("tuple", "array", "list", "dictionary", "hash"):
-            return [self._value(_pair_value(child), depth) for child in node.named_children[:MAX_CHILDREN]]
+            return [self._value(syntax.pair_value(child), depth) for child in node.named_children[:MAX_CHILDREN]]
         if node.type == "parenthesized_expression" and node.named_child_count == 1:
             return [self._value(node.named_children[0], depth)]
         return [self._value(node, depth)]
@@ -213,48 +202,48 @@ class Evaluator:
             body = node.child_by_field_name("body") or (node.named_children[0] if node.named_children else None)
             values = [self._value(body, depth)] if body is not None else []
         else:
-            values = [self._value(_pair_value(child), depth) for child in node.named_children[:MAX_CHILDREN]]
+            values = [self._value(syntax.pair_value(child), depth) for child in node.named_children[:MAX_CHILDREN]]
         whole = joined(values, " ")
         return Value(whole.skeleton, whole.holes, True, whole.cause)
 
     def _call(self, node: Node, depth: int) -> Value:
         name, given = syntax.callee(node, self.source), syntax.arguments(node)
         called = name if name.endswith("`") else f"{name}()"
-        if SOURCE[self.language].search(called):
+        if taint.SOURCE[self.language].search(called):
             return hole(Level.outside, called)
         if node.type == "macro_invocation":
             return self._macro(node, name, depth)
-        if name.endswith(".join") and not JOINED_PATHS.search(name):
+        if name.endswith(".join") and not taint.JOINED_PATHS.search(name):
             return self._joined(node, given, depth)
-        if NUMERIC.search(name):
+        if taint.NUMERIC.search(name):
             return hole(Level.trusted, name)
-        if FORMATS.search(name):
+        if taint.FORMATS.search(name):
             return self._format(node, name, given, depth)
-        safe = safe_kinds(name)
-        values = [self._value(_pair_value(each), depth) for each in given[:8]]
+        safe = taint.safe_kinds(name)
+        values = [self._value(syntax.pair_value(each), depth) for each in given[:8]]
         owner = syntax.receiver(node)
         if safe:
             owned = [self._value(owner, depth)] if owner is not None and not values else []
             return joined([*owned, *values], " ").made_safe(safe)
         value = self._returned(node, name, owner, values, depth)
-        replaced = replaced_kinds(name, " ".join(self.text(each) for each in given[:3]))
+        replaced = taint.replaced_kinds(name, " ".join(self.text(each) for each in given[:3]))
         return value.made_safe(replaced) if replaced else value
 
     def _returned(self, node: Node, name: str, owner: Node | None, values: list[Value], depth: int) -> Value:
-        if JOINED_PATHS.search(name):
+        if taint.JOINED_PATHS.search(name):
             return joined([*self._path_start(name, owner, depth), *values], "/")
-        if EMPTY.search(name) and not values:
+        if taint.EMPTY.search(name) and not values:
             return Value()
-        if CONVERTED.search(name) and values:
+        if taint.CONVERTED.search(name) and values:
             return either(values)
-        if PASSED_ON.search(name):
+        if taint.PASSED_ON.search(name):
             owned = [self._value(owner, depth)] if owner is not None else []
             relevant = [value for value in [*owned[:1], *values] if value.holes]
             if owned and owned[0].skeleton and not owned[0].is_constant:
                 return owned[0]
             return either(relevant) if relevant else either([*owned, *values])
         owned = [self._value(owner, depth)] if owner is not None and owner.type != "identifier" else []
-        if owner is not None and owner.type in syntax.IDENTIFIERS:
+        if owner is not None and owner.type in kinds.IDENTIFIERS:
             owned = [self._name(owner, depth)]
         level = max([value.level for value in (*owned, *values)], default=Level.unknown)
         return hole(max(Level.unknown, min(level, Level.parameter)), name)
@@ -275,11 +264,16 @@ class Evaluator:
         owner = syntax.receiver(node)
         if self.language == "python" or name.endswith((".formatted", ".format_map")):
             template = self._value(owner, depth) if owner is not None else hole(Level.unknown)
+        elif self.language in ("c", "cpp") and name.endswith(("sprintf", "snprintf")):
+            skipped = 2 if name.endswith("snprintf") else 1
+            if len(given) <= skipped:
+                return hole(Level.unknown)
+            template, given = self._value(given[skipped], depth), given[skipped + 1 :]
         elif given:
             template, given = self._value(given[0], depth), given[1:]
         else:
             return hole(Level.unknown)
-        return formatted(template, [self._value(_pair_value(each), depth) for each in given[:MAX_CHILDREN]])
+        return formatted(template, [self._value(syntax.pair_value(each), depth) for each in given[:MAX_CHILDREN]])
 
     def _joined(self, node: Node, given: list[Node], depth: int) -> Value:
         owner = syntax.receiver(node)
@@ -301,14 +295,3 @@ class Evaluator:
             written = [found[1] for found in INTERPOLATED.finditer(template.skeleton)]
             values = [self._resolved(each, node, depth) for each in written]
         return formatted(template, values)
-
-
-def _pair_value(node: Node) -> Node:
-    if node.type in syntax.PAIRS:
-        return node.child_by_field_name("value") or (node.named_children[-1] if node.named_children else node)
-    return node
-
-
-def _statement_start(node: Node) -> int:
-    is_inner = node.type in ("variable_declarator", "init_declarator", "var_spec") and node.parent is not None
-    return node.parent.start_byte if is_inner and node.parent is not None else node.start_byte

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 
+from firesteel.errors import GuardFailure
 from firesteel.guard.finding import Finding
 from firesteel.guard.guard import Guard
 from firesteel.guard.policy import Policy
@@ -18,11 +19,18 @@ def tokens_of(text: str) -> Iterator[str]:
 def scan(
     text: str, language: str | None, *, policy: Policy | None = None, path: str | None = None, by_token: bool = False
 ) -> list[Finding]:
-    """Return what the guard finds in a whole text, in order. `by_token` makes `decided_at` mean something."""
+    """Return what the guard finds in a whole text, in order. `by_token` makes `decided_at` mean something.
+
+    Raises GuardFailure where the guard itself failed: what it did not find then means nothing.
+    """
     guard = Guard(language, policy=policy, path=path, can_rewind=False)
     pieces = tokens_of(text) if by_token else text.splitlines(keepends=True)
     for index, piece in enumerate(pieces):
         guard.feed(piece, index, index)
     guard.finish()
     guard.close()
+    if guard.failures:
+        raise GuardFailure(
+            f"{path or 'the text'}: the guard failed on {guard.failures} of its statements; please report it"
+        )
     return sorted(guard.findings, key=lambda finding: (finding.start, finding.rule))

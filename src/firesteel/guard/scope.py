@@ -2,10 +2,11 @@
 
 import re
 from dataclasses import dataclass, replace
+from functools import cache
 
 from tree_sitter import Node, Query, QueryCursor
 
-from firesteel.guard import syntax
+from firesteel.guard import kinds, syntax
 from firesteel.guard.value import Level
 
 GROWERS = re.compile(
@@ -86,7 +87,7 @@ class Definitions:
         return names
 
     def _read(self, node: Node) -> list[tuple[str, Definition]]:
-        if node.type in syntax.CALLS:
+        if node.type in kinds.CALLS:
             return self._read_growth(node)
         if node.type in ("binary", "expression_list"):  # Ruby: text << more
             return self._read_shovel(node)
@@ -112,6 +113,8 @@ class Definitions:
         return found
 
     def _read_growth(self, node: Node) -> list[tuple[str, Definition]]:
+        if self._language in ("c", "cpp"):
+            return self._read_buffer(node)
         if not GROWERS.match(self._source[node.start_byte : node.start_byte + 120]):
             return []
         owner, given = syntax.receiver(node), syntax.arguments(node)
@@ -119,6 +122,16 @@ class Definitions:
             return []
         name = syntax.plain(self._source[owner.start_byte : owner.end_byte])
         return [(name, Definition(node, each, is_added=True)) for each in given[-1:]]
+
+    def _read_buffer(self, node: Node) -> list[tuple[str, Definition]]:
+        """Read `sprintf(buffer, ...)`, `strcpy(buffer, text)` and `strcat(buffer, text)`."""
+        name = syntax.callee(node, self._source).removeprefix("std.")
+        given = syntax.arguments(node)
+        if name not in ("sprintf", "snprintf", "strcpy", "strncpy", "strcat", "strncat") or len(given) < 2:
+            return []
+        value = node if name.endswith("printf") else given[1]
+        target = syntax.plain(self._source[given[0].start_byte : given[0].end_byte])
+        return [(target, Definition(node, value, is_added="cat" in name))]
 
     def _read_shovel(self, node: Node) -> list[tuple[str, Definition]]:
         left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
@@ -128,9 +141,9 @@ class Definitions:
         return [(name, Definition(node, right, is_added=True)) for name in self._names(left)]
 
     def _names(self, node: Node) -> list[str]:
-        if node.type in syntax.IDENTIFIERS or node.type in syntax.MEMBERS:
+        if node.type in kinds.IDENTIFIERS or node.type in kinds.MEMBERS:
             return [syntax.plain(self._source[node.start_byte : node.end_byte])]
-        if node.type in syntax.SUBSCRIPTS or node.type.endswith("type"):
+        if node.type in kinds.SUBSCRIPTS or node.type.endswith("type"):
             return []
         return [name for child in node.named_children[:8] for name in self._names(child)]
 
@@ -138,7 +151,7 @@ class Definitions:
         """Return the parameter of that name of the innermost function around `use` that has one."""
         node: Node | None = use
         while node is not None:
-            if node.type in syntax.FUNCTIONS:
+            if node.type in kinds.FUNCTIONS:
                 known = self._parameters.get(node.id)
                 if known is None:
                     known = self._parameters[node.id] = self._read_parameters(node)
@@ -159,7 +172,7 @@ class Definitions:
         head = self._source[top.start_byte : holder.start_byte]
         is_handler = HANDLERS.search(head) is not None
         found: dict[str, Parameter] = {}
-        for index, child in enumerate(holder.named_children if holder.type not in syntax.IDENTIFIERS else [holder]):
+        for index, child in enumerate(holder.named_children if holder.type not in kinds.IDENTIFIERS else [holder]):
             text = self._source[child.start_byte : child.end_byte]
             is_numeric = self._language in TYPED and NUMERIC_TYPES.search(text) is not None
             outside = is_handler or OUTSIDE_PARAMETERS.search(text) is not None
@@ -167,12 +180,13 @@ class Definitions:
                 if self._language == "python" and index <= 1 and REQUESTS.match(name):
                     is_handler = name != "r"
                 own = name in OWN and index == 0
-                level = Level.unknown if own else Level.outside if outside else Level.parameter
+                has_default = child.type.endswith("default_parameter")  # a framework passes what the route names
+                level = Level.unknown if own else Level.outside if outside and not has_default else Level.parameter
                 found[name] = Parameter(level, is_numeric)
         return found
 
     def _parameter_names(self, node: Node) -> list[str]:
-        if node.type in syntax.IDENTIFIERS or node.type == "shorthand_property_identifier_pattern":
+        if node.type in kinds.IDENTIFIERS or node.type == "shorthand_property_identifier_pattern":
             return [syntax.plain(self._source[node.start_byte : node.end_byte])]
         for field in ("name", "pattern", "declarator", "left"):
             named = node.child_by_field_name(field)
@@ -182,20 +196,13 @@ class Definitions:
         return [name for child in kept for name in self._parameter_names(child)]
 
 
+@cache
 def _query(language: str) -> Query:
-    cached = _QUERIES.get(language)
-    if cached is None:
-        known = syntax.grammar(language)
-        wanted = sorted(
-            syntax.ASSIGNMENTS | ({"call", "call_expression", "method_invocation", "invocation_expression"})
-        )
-        wanted += ["binary"] if language == "ruby" else []
-        kinds = [kind for kind in wanted if known.id_for_node_kind(kind, True)]
-        cached = _QUERIES[language] = Query(known, "[" + " ".join(f"({kind})" for kind in kinds) + "] @found")
-    return cached
-
-
-_QUERIES: dict[str, Query] = {}
+    known = syntax.grammar(language)
+    wanted = sorted(kinds.ASSIGNMENTS | {"call", "call_expression", "method_invocation", "invocation_expression"})
+    wanted += ["binary"] if language == "ruby" else []
+    found = [kind for kind in wanted if known.id_for_node_kind(kind, True)]
+    return Query(known, "[" + " ".join(f"({kind})" for kind in found) + "] @found")
 
 
 def _sides(node: Node) -> tuple[Node | None, Node | None]:
@@ -211,7 +218,7 @@ def _sides(node: Node) -> tuple[Node | None, Node | None]:
     return left, right
 
 
-LEFT, RIGHT = syntax.LEFT_FIELDS, syntax.RIGHT_FIELDS
+LEFT, RIGHT = kinds.LEFT_FIELDS, kinds.RIGHT_FIELDS
 
 
 def _parameter_holder(function: Node) -> Node | None:

@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from firesteel.guard.finding import Action, Severity
+from firesteel.guard.finding import Action, Finding, Severity
 
 PROVIDERS: tuple[tuple[str, str, str], ...] = (  # provider, prefix for the automaton, the whole format
     ("AWS access key", r"\b(?:AKIA|ASIA)", r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z2-7]{16}\b"),
@@ -108,6 +108,21 @@ class Secret:
     end: int
     reason: str
 
+    def finding(self, line: int, action: Action, decided_at: int) -> Finding:
+        """Return the finding, for a line that begins at code point `line`."""
+        return Finding(
+            rule=self.rule,
+            cwe=self.cwe,
+            severity=self.severity,
+            action=action,
+            start=line + self.start,
+            end=line + self.end,
+            cause=line,
+            decided_at=decided_at,
+            reason=self.reason,
+            hint=HINT,
+        )
+
 
 def entropy(text: str) -> float:
     """Return the Shannon entropy of the characters of `text`, in bits a character."""
@@ -123,7 +138,8 @@ def secrets_in(line: str, candidates: frozenset[int], has_keyword: bool, path: s
         for match in FORMATS[index].finditer(line):
             if _is_real(match):
                 found = True
-                action = Action.observe if is_quiet else Action.rewrite
+                told = Action.warn if "value" in match.groupdict() else Action.rewrite
+                action = Action.observe if is_quiet else told
                 yield Secret(
                     RULE_PROVIDER,
                     "CWE-798",
@@ -155,7 +171,9 @@ def _is_real(match: re.Match[str]) -> bool:
         return False
     if "value" in match.groupdict():
         return (
-            not re.fullmatch(r"(?i)pass(?:word|wd)?|pw|secret|user|guest|root|admin|postgres|x+|port", value)
+            not re.fullmatch(
+                r"(?i)pass(?:word|wd)?|pw|secret|user|guest|root|admin|postgres|x+|port|tiger.*|pass.{0,4}", value
+            )
             and "localhost" not in match[0]
             and "127.0.0.1" not in match[0]
         )

@@ -5,7 +5,7 @@ from typing import Literal
 
 from tree_sitter import Node
 
-from firesteel.guard import syntax
+from firesteel.guard import kinds, syntax
 from firesteel.guard.evaluate import Evaluator
 from firesteel.guard.taint import is_checked
 from firesteel.guard.value import Hole, Level, Value
@@ -62,7 +62,7 @@ class Site:
 
     def positional(self) -> list[Node]:
         """Return the arguments that are not given by name."""
-        return [part for part in self.parts if part.type not in syntax.PAIRS]
+        return [part for part in self.parts if part.type not in kinds.PAIRS]
 
     def argument(self, index: int) -> Value | None:
         """Return the value of a positional argument, None where there is none."""
@@ -76,8 +76,8 @@ class Site:
     def keyword_node(self, *names: str) -> Node | None:
         """Return what is given by one of these names, here or in a mapping among the arguments."""
         for part in self.parts:
-            for pair in part.named_children if part.type in syntax.MAPPINGS else (part,):
-                if pair.type in syntax.PAIRS and pair.named_children:
+            for pair in part.named_children if part.type in kinds.MAPPINGS else (part,):
+                if pair.type in kinds.PAIRS and pair.named_children:
                     key = self.evaluator.text(pair.named_children[0]).strip("\"':")
                     if key in names:
                         return pair.named_children[-1]
@@ -121,10 +121,10 @@ class Site:
         return tuple(each for each in holes if not (each.name and is_checked(_variable(each.name), text)))
 
     def _names(self, node: Node, depth: int) -> list[str]:
-        if node.type in syntax.IDENTIFIERS or node.type in syntax.SUBSCRIPTS:
+        if node.type in kinds.IDENTIFIERS or node.type in kinds.SUBSCRIPTS:
             name = self.evaluator.text(node)
             return [] if name.isupper() else [name]
-        if depth > 6 or node.type in syntax.MEMBERS or node.type in syntax.FUNCTIONS:
+        if depth > 6 or node.type in kinds.MEMBERS or node.type in kinds.FUNCTIONS:
             return []
         return [name for child in node.named_children[:8] for name in self._names(child, depth + 1)]
 
@@ -149,7 +149,7 @@ def sites(root: Node, evaluator: Evaluator, start: int, end: int) -> Iterator[Si
 
 def _read(node: Node, evaluator: Evaluator) -> Iterator[Site]:
     kind = node.type
-    if kind in syntax.CALLS:
+    if kind in kinds.CALLS:
         yield Site("call", syntax.callee(node, evaluator.source), node, syntax.arguments(node), evaluator)
     elif kind in DECLARED:
         left, right = _sides(node)
@@ -157,13 +157,13 @@ def _read(node: Node, evaluator: Evaluator) -> Iterator[Site]:
             name = syntax.plain(evaluator.source[left.start_byte : left.end_byte])
             yield Site("declare", name, node, [right], evaluator)
             if kind in ASSIGNED and (
-                left.type in syntax.MEMBERS
-                or left.type in syntax.SUBSCRIPTS
+                left.type in kinds.MEMBERS
+                or left.type in kinds.SUBSCRIPTS
                 or left.type == "expression_list"
                 or left.type == "call"
             ):
                 yield Site("assign", name, node, [right], evaluator)
-    elif kind in syntax.PAIRS and len(node.named_children) > 1:
+    elif kind in kinds.PAIRS and len(node.named_children) > 1:
         key = evaluator.text(node.named_children[0]).strip("\"':")
         yield Site("pair", key, node, node.named_children[-1:], evaluator)
     elif kind in RETURNED:
@@ -174,8 +174,8 @@ def _read(node: Node, evaluator: Evaluator) -> Iterator[Site]:
 
 
 def _sides(node: Node) -> tuple[Node | None, Node | None]:
-    left = next((each for field in syntax.LEFT_FIELDS if (each := node.child_by_field_name(field)) is not None), None)
-    right = next((each for field in syntax.RIGHT_FIELDS if (each := node.child_by_field_name(field)) is not None), None)
+    left = next((each for field in kinds.LEFT_FIELDS if (each := node.child_by_field_name(field)) is not None), None)
+    right = next((each for field in kinds.RIGHT_FIELDS if (each := node.child_by_field_name(field)) is not None), None)
     if right is None and node.type == "variable_declarator" and node.named_child_count > 1:
         right = node.named_children[-1]
     return left, right

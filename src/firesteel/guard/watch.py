@@ -9,7 +9,7 @@ from firesteel.guard.finding import Action, Finding
 from firesteel.guard.lines import Lines
 from firesteel.guard.patterns import CAUSE_NAMES, ROOTS, automaton
 from firesteel.guard.policy import Policy, suppressed
-from firesteel.guard.secrets import HINT, secrets_in
+from firesteel.guard.secrets import secrets_in
 from firesteel.guard.statement import MAX_LINE, MAX_WINDOW, Statements
 
 MAX_FINDINGS = 500  # of one text; beyond, they are not told
@@ -231,20 +231,7 @@ class Watch:
             begin = start + secret.start
             if not self._is_new(secret.rule, begin) or self._is_suppressed(secret.rule, begin):
                 continue
-            found.append(
-                Finding(
-                    rule=secret.rule,
-                    cwe=secret.cwe,
-                    severity=secret.severity,
-                    action=self.policy.action(secret.rule, secret.action),
-                    start=begin,
-                    end=start + secret.end,
-                    cause=start,
-                    decided_at=self._fed,
-                    reason=secret.reason,
-                    hint=HINT,
-                )
-            )
+            found.append(secret.finding(start, self.policy.action(secret.rule, secret.action), self._fed))
         return found
 
     def _analyse(

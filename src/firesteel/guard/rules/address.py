@@ -25,13 +25,25 @@ def fetched(site: Site) -> Match | None:
     )
 
 
+SAME_SITE = re.compile(r"request\.(?:path|full_path|path_info|get_full_path)\b")
+
+
 def redirected(site: Site) -> Match | None:
     """Judge where a client is sent to."""
     for value in site.arguments()[:2]:
         risky = site.unchecked(value.risky("url", Level.outside))
-        if risky and value.skeleton.startswith(HOLE):
+        if risky and value.skeleton.startswith(HOLE) and not SAME_SITE.search(risky[0].name):
             return Match(value.cause, None, f"`{risky[0].name}` decides where the client goes")
     return None
+
+
+def location_header(site: Site) -> Match | None:
+    """Judge PHP's `header("Location: ...")`."""
+    value = site.argument(0)
+    if value is None or not re.match(rf"(?i)location:\s*{HOLE}", value.skeleton):
+        return None
+    risky = site.unchecked(value.risky("url", Level.outside))
+    return Match(value.cause, None, f"`{risky[0].name}` decides where the client goes") if risky else None
 
 
 def assigned_location(site: Site) -> Match | None:
@@ -121,6 +133,7 @@ RULES = (
             Sink(languages=("go",), check=lambda site: redirected_go(site), names=("Redirect",), owner=r"http|c|ctx"),
             Sink(languages=("ruby",), check=redirected, names=("redirect_to",)),
             Sink(languages=("csharp",), check=redirected, names=("Redirect",)),
+            Sink(languages=("php",), check=location_header, names=("header",), owner=""),
         ),
         examples=(
             Example(

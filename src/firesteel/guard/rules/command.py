@@ -134,6 +134,14 @@ def program(site: Site) -> Match | None:
         if value.level is Level.outside and value.risky("shell"):
             return Match(value.cause, None, "outside data decides what is run")
     line = site.argument(0)
+    rest = site.argument(1)
+    if (
+        rest is not None
+        and rest.is_built
+        and rest.skeleton.lstrip().lower().startswith(("/c", "-c"))
+        and rest.risky("shell")
+    ):
+        return Match(rest.cause, None, "data becomes part of a command line")
     is_line = line is not None and line.is_built and not line.is_sequence and " " in line.skeleton
     if line is not None and is_line and line.risky("shell"):
         return Match(line.cause, None, "data becomes part of a command line")

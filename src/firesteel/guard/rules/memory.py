@@ -2,7 +2,7 @@
 
 import re
 
-from firesteel.guard import syntax
+from firesteel.guard import kinds
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import Example, Match, Rule, Sink
 from firesteel.guard.site import Site
@@ -78,7 +78,7 @@ def format_string(site: Site) -> Match | None:
         or not value.holes
         or value.skeleton != HOLE
         or given[index].type
-        not in (*syntax.IDENTIFIERS, *syntax.MEMBERS, *syntax.SUBSCRIPTS, "pointer_expression", "call_expression")
+        not in (*kinds.IDENTIFIERS, *kinds.MEMBERS, *kinds.SUBSCRIPTS, "pointer_expression", "call_expression")
     ):
         return None
     return Match(None, None if value.level >= Level.parameter else Action.warn, "the data may hold % directives")

@@ -11,6 +11,10 @@ NAMES_A_FILE = re.compile(
     r"(?i)(?:file|path|name|key|dir|folder|src|dest|url|uri|page|image|img|doc|template|id$|goal)"
 )
 
+OWN_CHOICE = re.compile(
+    r"argv|\bargs\b|^input|^raw_input|^gets|^ARGV"
+)  # whoever runs the program may open what they like
+
 ARCHIVE = re.compile(
     r"(?i)(?:entry|zip|tar|jar|member|\be\b|\bje\b|\bze\b|file|next)\w*(?:\(\))?\.(?:getName|name|filename|Name|FullName)\b"
 )
@@ -31,6 +35,8 @@ def judged(site: Site, value: Value, index: int) -> Match | None:
     if not risky:
         return None
     outside = next((hole for hole in risky if hole.level is Level.outside), None)
+    if outside is not None and OWN_CHOICE.search(outside.name):
+        return Match(value.cause, Action.observe, f"`{outside.name}` decides which file")
     if outside is not None:
         return Match(value.cause, None, f"`{outside.name or 'outside data'}` decides which file")
     is_base = len(value.holes) == 1 and value.skeleton.startswith(HOLE)
@@ -66,30 +72,6 @@ def sent(site: Site) -> Match | None:
             action = None if value.level is Level.outside else Action.warn
             return Match(value.cause, action, f"`{risky[0].name or 'data'}` decides which file is sent")
     return None
-
-
-def extracted(site: Site) -> Match | None:
-    """Find an archive's entry whose name becomes a path, in a function that never compares it with the target folder."""
-    text = site.text()
-    values = site.arguments()
-    names = [hole.name for value in values for hole in value.holes]
-    if not (ARCHIVE.search(text) or any(ARCHIVE.search(name) for name in names)):
-        return None
-    source = site.evaluator.source.decode(errors="replace")
-    if not re.search(r"(?i)\b(?:zip|jar|tar|archive)\w*(?:entry|file|input|member|\b)", source):
-        return None
-    if re.search(r"startsWith|is_relative_to|HasPrefix|StartsWith|normalize\(\)\.starts|contains\(\s*\"\.\.", source):
-        return None
-    return Match(None, None, "an archive's entry may be named ../../outside")
-
-
-def extract_all(site: Site) -> Match | None:
-    """Find `extractall` of a tar archive without a filter."""
-    if site.flag("filter", "members") or not re.search(
-        r"tar", site.name + site.evaluator.source.decode(errors="replace")
-    ):
-        return None
-    return Match(None, Action.warn, "members may be named ../../outside")
 
 
 PYTHON_OPENS = (
@@ -163,7 +145,6 @@ RULES = (
                 owner=r"|flask|bottle|web|responses|cherrypy\.lib\.static|env|loader",
             ),
             Sink(languages=("python",), check=opened, names=("Path", "PurePath"), owner="|pathlib"),
-            Sink(languages=("python",), check=extract_all, names=("extractall",)),
             Sink(
                 languages=SCRIPTS, check=opened, names=NODE_OPENS, owner=r"|fs|fsp|fs\.promises|fse|promises|fsPromises"
             ),
@@ -189,29 +170,6 @@ RULES = (
             ),
             Sink(languages=("java",), check=joined, names=("new File",)),
             Sink(languages=("java",), check=opened, names=("new File",)),
-            Sink(
-                languages=("java",),
-                check=extracted,
-                names=("new File", "resolve"),
-                at_end=True,
-                arms=(r"\bgetName\s*\(",),
-            ),
-            Sink(
-                languages=("go",),
-                check=extracted,
-                names=("Join",),
-                owner=r"filepath|path",
-                at_end=True,
-                arms=(r"\b(?:zip|tar)\.",),
-            ),
-            Sink(
-                languages=("csharp",),
-                check=extracted,
-                names=("Combine",),
-                owner="Path",
-                at_end=True,
-                arms=(r"\.FullName\b",),
-            ),
             Sink(
                 languages=("go",),
                 check=opened,
@@ -276,11 +234,6 @@ RULES = (
                 language="javascript",
                 bad="app.get('/', (req, res) => { fs.readFile('files/' + req.query.name, done); });\n",
                 good="app.get('/', (req, res) => { fs.readFile('files/' + path.basename(req.query.name), done); });\n",
-            ),
-            Example(
-                language="java",
-                bad="class A { void f(ZipFile zip, ZipEntry entry, File dir) { File t = new File(dir, entry.getName()); copy(t); } }\n",
-                good="class A { void f(ZipFile zip, ZipEntry entry, File dir) { File t = new File(dir, entry.getName()); if (!t.toPath().normalize().startsWith(dir.toPath())) throw bad(); copy(t); } }\n",
             ),
             Example(
                 language="go",

@@ -29,6 +29,13 @@ def world_writable(site: Site) -> Match | None:
     return Match(None, None, "everybody may write") if number & 0o002 else None
 
 
+def no_mask(site: Site) -> Match | None:
+    """Find a mask that takes nothing away: what is made afterwards is open to everybody."""
+    value = site.argument(0)
+    is_zero = value is not None and value.skeleton in ("0", "0o0", "0o000", "0x0")
+    return Match(None, Action.warn, "files made from now on are open to everybody") if is_zero else None
+
+
 def debug_on(site: Site) -> Match | None:
     """Find Flask's debugger left on."""
     return (
@@ -96,6 +103,7 @@ RULES = (
                 owner=r"fs|fs\.promises",
             ),
             Sink(languages=("bash",), check=world_writable, names=("chmod",)),
+            Sink(languages=("python",), check=no_mask, names=("umask",), owner="os"),
         ),
         examples=(
             Example(

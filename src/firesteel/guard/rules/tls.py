@@ -25,6 +25,12 @@ def unverified_context(site: Site) -> Match | None:
     return Match(None, Action.warn, "the certificate of the other side is not checked")
 
 
+def unknown_host(site: Site) -> Match | None:
+    """Find SSH clients that trust any host."""
+    found = re.search(r"AutoAddPolicy|WarningPolicy", site.text())
+    return Match(None, Action.warn, "a host that is not known is trusted") if found else None
+
+
 def old_protocol(site: Site) -> Match | None:
     """Find protocols that are broken: SSL 2 and 3, TLS 1.0 and 1.1; and `ssl.wrap_socket`, which checks no name."""
     text = site.text()[:1500]
@@ -119,6 +125,7 @@ RULES = (
                     r"\bcert_reqs\s*=\s*[\"']?(?:ssl\.)?CERT_NONE",
                 ),
             ),
+            Sink(languages=("python",), check=unknown_host, names=("set_missing_host_key_policy",)),
             Sink(
                 languages=("python",),
                 check=unverified_context,

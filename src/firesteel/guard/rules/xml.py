@@ -5,6 +5,7 @@ import re
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
 from firesteel.guard.site import Site
+from firesteel.guard.value import Level
 
 
 def java_xml(site: Site) -> Match | None:
@@ -40,6 +41,10 @@ def lxml(site: Site) -> Match | None:
     """Find an lxml parser that resolves entities, and a SAX parser that is told to."""
     if site.flag("resolve_entities") == "true" or site.flag("no_network") == "false" or site.flag("load_dtd") == "true":
         return Match(None, None, "the parser is told to fetch what the document names")
+    value = site.argument(0)
+    is_outside = value is not None and value.level is Level.outside and site.owner in ("etree", "lxml.etree", "ET")
+    if is_outside and "parser" not in site.text() and "lxml" in site.evaluator.source.decode(errors="replace"):
+        return Match(None, Action.warn, "before lxml 5, entities are resolved unless told otherwise")
     return None
 
 
@@ -99,7 +104,7 @@ RULES = (
                 languages=("python",),
                 check=lxml,
                 names=("XMLParser", "iterparse", "XMLPullParser", "parse", "fromstring"),
-                arms=(r"\b(?:resolve_entities|no_network|load_dtd)\s*=",),
+                arms=(r"\b(?:resolve_entities|no_network|load_dtd)\s*=", r"\betree\.(?:parse|fromstring)\b"),
             ),
             Sink(languages=("python", "java"), check=sax_feature, names=("setFeature",)),
             Sink(
