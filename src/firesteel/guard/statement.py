@@ -29,6 +29,7 @@ BOTH = re.compile(r"//[^\n]*|#[^\n\[][^\n]*|/\*" + CODE)
 TRIPLED = re.compile(r"#[^\n]*|\"\"\"|'''" + CODE)
 TOKENS = {"python": TRIPLED, "ruby": HASHED, "bash": HASHED, "rust": RUSTED, "php": BOTH}
 OPENERS = frozenset(('"""', "'''", "`", "/*"))
+PROSE = re.compile(r"\s*(?:[rRuUbB]{0,2}(?:\"\"\"|''')|/\*)")
 INDENTATION = frozenset(("python", "ruby", "bash"))
 
 
@@ -59,6 +60,7 @@ class Statements:
         self._recent: deque[int] = deque([start], maxlen=200)  # where the last statements begin
         self.start = start  # of the statement that is open
         self.ended: Ended = []
+        self.is_prose = False  # the open statement is a docstring or a comment
 
     def line(self, text: str, start: int) -> int:
         """Take one whole line that begins at `start`; return where the statement began that ended with it, else -1.
@@ -69,7 +71,10 @@ class Statements:
             self.ended = []
         if self._by_indent and not self._inside and not self._brackets:
             self._dedent(text, start)
+        is_first = start == self.start
         self._follow(text, start)
+        if is_first:
+            self.is_prose = self._inside != "" and PROSE.match(text) is not None
         end = start + len(text)
         if end - self.start > MAX_STATEMENT:
             self._inside = ""

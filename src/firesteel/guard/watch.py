@@ -180,6 +180,8 @@ class Watch:
             if self._is_armed:
                 found = self._analyse(statements, began, began, self._line_start, statements.closers())
             self._is_armed, self._suspect_from = False, None
+        elif statements.is_prose:
+            self._is_armed, self._suspect_from = False, None
         if self._end_armed is not None and statements.ended:
             found = found + self._end_functions(statements)
         self.is_calm = self._suspect_from is None
