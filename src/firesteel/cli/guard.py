@@ -29,6 +29,18 @@ ActionOption = Annotated[
 IgnoreOption = Annotated[
     list[str] | None, typer.Option("--ignore", help="A glob of paths in which nothing is reported.")
 ]
+SarifOption = Annotated[bool, typer.Option("--sarif", help="Print a SARIF 2.1.0 log.")]
+JsonlOption = Annotated[
+    bool,
+    typer.Option("--jsonl", help="Read lines {id, language, text} and write lines {id, findings}, as evaluations do."),
+]
+DiffOption = Annotated[
+    bool,
+    typer.Option(
+        "--diff",
+        help="Report added lines only: those since the last commit, or of a unified diff on standard input (-).",
+    ),
+]
 FailOption = Annotated[
     Literal["observe", "warn", "rewrite", "block", "never"],
     typer.Option("--fail-on", help="Exit with status 1 when a finding has at least this action."),
@@ -40,20 +52,9 @@ FailOption = Annotated[
 def scan(
     paths: PathsArgument = None,
     as_json: JsonOption = False,
-    sarif: Annotated[bool, typer.Option("--sarif", help="Print a SARIF 2.1.0 log.")] = False,
-    jsonl: Annotated[
-        bool,
-        typer.Option(
-            "--jsonl", help="Read lines {id, language, text} and write lines {id, findings}, as evaluations do."
-        ),
-    ] = False,
-    diff: Annotated[
-        bool,
-        typer.Option(
-            "--diff",
-            help="Report added lines only: those since the last commit, or of a unified diff on standard input (-).",
-        ),
-    ] = False,
+    sarif: SarifOption = False,
+    jsonl: JsonlOption = False,
+    diff: DiffOption = False,
     language: LanguageOption = None,
     action: ActionOption = None,
     ignore: IgnoreOption = None,
