@@ -11,6 +11,7 @@ guard_peers.py; `--model` counts delays in tokens of its vocabulary. Each ends i
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 from collections import Counter, defaultdict
@@ -51,7 +52,8 @@ Split = Callable[[str], list[str]]
 
 
 def number(cwe: str) -> int:
-    return int(cwe.split("-")[1].split(":")[0])
+    found = re.search(r"\d+", cwe)
+    return int(found[0]) if found else -1
 
 
 def fits(found: str, wanted: str) -> bool:
@@ -72,15 +74,18 @@ def cases_of(paths: list[str]) -> list[dict[str, Any]]:
 
 
 def asked_peers(python: str, cases: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Return what the peers say of both sides of every pair."""
+    """Return what the peers say of both sides of every pair; `python` may also name a file of their answers."""
     sides = [(case, side) for case in cases for side in ("vulnerable", "fixed")]
     lines = "\n".join(
         json.dumps({"id": f"{case['id']}-{side}", "language": case["language"], "text": case[side]})
         for case, side in sides
     )
-    command = [python, str(Path(__file__).with_name("guard_peers.py"))]
-    done = subprocess.run(command, input=lines, capture_output=True, text=True, check=True)
-    return {answer["id"]: answer for answer in map(json.loads, done.stdout.splitlines())}
+    if python.endswith(".jsonl"):
+        answers = Path(python).read_text(encoding="utf-8")
+    else:
+        command = [python, str(Path(__file__).with_name("guard_peers.py"))]
+        answers = subprocess.run(command, input=lines, capture_output=True, text=True, check=True).stdout
+    return {answer["id"]: answer for answer in map(json.loads, answers.splitlines())}
 
 
 def scored(cases: list[dict[str, Any]], says: Callable[[dict[str, Any], str], bool]) -> dict[str, Any]:

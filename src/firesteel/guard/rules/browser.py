@@ -26,7 +26,9 @@ def judged(value: Value | None, needs_tags: bool = True, level: Level = Level.un
     outside = next((hole for hole in risky if hole.level is Level.outside), None)
     name = (outside or risky[0]).name or "data"
     return Match(
-        value.cause, None if outside is not None else Action.warn, f"`{name}` becomes part of the page unescaped"
+        value.cause,
+        None if outside is not None or max(hole.level for hole in risky) is Level.parameter else Action.warn,
+        f"`{name}` becomes part of the page unescaped",
     )
 
 

@@ -16,9 +16,9 @@ def code(site: Site) -> Match | None:
         return None
     if not risky or site.flag("mode") or "compile()" in {hole.name + "()" for hole in risky}:
         return None
-    if value.level is Level.outside or (value.is_built and value.level is Level.parameter):
+    if value.level >= Level.parameter:
         return Match(value.cause, None, f"`{risky[0].name or 'data'}` is run as code")
-    if value.level is Level.parameter or value.is_built:
+    if value.is_built:
         return Match(value.cause, Action.warn, f"`{risky[0].name or 'data'}` is run as code")
     return None
 

@@ -22,7 +22,7 @@ def judged(value: Value | None, site: Site, is_shell_certain: bool = True) -> Ma
     if value.is_built and (value.skeleton.strip(HOLE + " \"'") or len(value.holes) > 1):
         return Match(value.cause, None, reason)
     if value.level is Level.parameter and is_shell_certain:
-        return Match(value.cause, Action.warn, f"`{named}` is run by a shell as it is")
+        return Match(value.cause, None, f"`{named}` is run by a shell as it is")
     return None
 
 

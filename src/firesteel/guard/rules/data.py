@@ -18,7 +18,8 @@ def unpickled(site: Site) -> Match | None:
         return None
     if re.search(r"dumps\b", site.text()) or (value is not None and any("dumps" in hole.name for hole in value.holes)):
         return None
-    return Match(None, None if outside else Action.warn, "unpickling runs code that the data names")
+    given = value is not None and value.level >= Level.parameter and site.last == "loads"
+    return Match(None, None if outside or given else Action.warn, "unpickling runs code that the data names")
 
 
 def yaml_load(site: Site) -> Match | None:
@@ -63,7 +64,7 @@ def outside_only(site: Site) -> Match | None:
     if value is None or not value.holes:
         return None
     return Match(
-        value.cause, None if value.level is Level.outside else Action.warn, "the data says which objects are made"
+        value.cause, None if value.level >= Level.parameter else Action.warn, "the data says which objects are made"
     )
 
 

@@ -19,7 +19,13 @@ def marked_safe(site: Site) -> Match | None:
         return None
     strong = (value.level >= Level.parameter and value.is_built) or value.level is Level.outside
     return (
-        Match(value.cause, None if value.level is Level.outside else Action.warn, "it is declared safe, but holds data")
+        Match(
+            value.cause,
+            None
+            if value.level is Level.outside or (value.is_built and value.level is Level.parameter)
+            else Action.warn,
+            "it is declared safe, but holds data",
+        )
         if strong or value.risky("html")
         else None
     )

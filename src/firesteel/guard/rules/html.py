@@ -28,7 +28,9 @@ def judged(value: Value | None, needs_tags: bool = True, level: Level = Level.un
     outside = next((hole for hole in risky if hole.level is Level.outside), None)
     name = (outside or risky[0]).name or "data"
     return Match(
-        value.cause, None if outside is not None else Action.warn, f"`{name}` becomes part of the page unescaped"
+        value.cause,
+        None if outside is not None or max(hole.level for hole in risky) is Level.parameter else Action.warn,
+        f"`{name}` becomes part of the page unescaped",
     )
 
 
@@ -118,7 +120,7 @@ def go_write(site: Site) -> Match | None:
             if value.is_built and (hole.level >= Level.parameter or HTML.search(value.skeleton)):
                 return Match(
                     value.cause,
-                    None if hole.level is Level.outside else Action.warn,
+                    None if hole.level >= Level.parameter else Action.warn,
                     f"`{hole.name or 'data'}` becomes part of the answer unescaped",
                 )
     return None

@@ -22,13 +22,13 @@ def unverified_context(site: Site) -> Match | None:
     """Find contexts that verify nothing."""
     if site.flag("cert_reqs").endswith(("cert_required", "cert_optional")):
         return None
-    return Match(None, Action.warn, "the certificate of the other side is not checked")
+    return Match(None, None, "the certificate of the other side is not checked")
 
 
 def unknown_host(site: Site) -> Match | None:
     """Find SSH clients that trust any host."""
     found = re.search(r"AutoAddPolicy|WarningPolicy", site.text())
-    return Match(None, Action.warn, "a host that is not known is trusted") if found else None
+    return Match(None, None, "a host that is not known is trusted") if found else None
 
 
 def old_protocol(site: Site) -> Match | None:
