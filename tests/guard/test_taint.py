@@ -87,3 +87,20 @@ def test_typed_numbers_cannot_carry_text() -> None:
     code = 'class A { void f(KIND n) { s.executeQuery("SELECT a FROM t WHERE n = " + n); } }\n'
     assert "FS201" not in rules(code.replace("KIND", "int"), "java")
     assert "FS201" in rules(code.replace("KIND", "String"), "java")
+
+
+@pytest.mark.parametrize(
+    ("imports", "call", "rule"),
+    [
+        ("from os import system", "system('ls ' + x)", "FS211"),
+        ("import os as o", "o.system('ls ' + x)", "FS211"),
+        ("from subprocess import (run, PIPE)", "run('ls ' + x, shell=True)", "FS211"),
+        ("from pickle import loads as undo", "loads(x)\n    undo(x)", "FS301"),
+        ("from hashlib import md5", "password = md5(x)", "FS401"),
+        ("from Crypto.Cipher import DES as Safe", "Safe.new(x)", "FS402"),
+    ],
+)
+def test_imports_say_what_names_stand_for(imports: str, call: str, rule: str) -> None:
+    filler = "".join(f"y{index} = {index}\n" for index in range(900))  # far out of the window
+    code = f"{imports}\n{filler}def f(x):\n    {call}\n"
+    assert rule in rules(code)

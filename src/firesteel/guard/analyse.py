@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from firesteel.guard import syntax
 from firesteel.guard.evaluate import Evaluator
+from firesteel.guard.imports import Imports
 from firesteel.guard.rules.base import Match, Rule, Sink
 from firesteel.guard.rules.catalogue import sinks_of
 from firesteel.guard.site import Site, sites
@@ -24,13 +25,15 @@ class Result:
     match: Match
 
 
-def analyse(language: str, window: bytes, closers: bytes, start: int, *, at_end: bool) -> list[Result]:
+def analyse(
+    language: str, window: bytes, closers: bytes, start: int, *, at_end: bool, imports: Imports | None = None
+) -> list[Result]:
     """Return what the rules find in the places of `window` that end behind byte `start`, in order.
 
-    `at_end` asks the rules that need the whole function, else those that do not.
+    `at_end` asks the rules that need the whole function, else those that do not. `imports` says what names stand for.
     """
     root = syntax.parser(language).parse(window + closers).root_node
-    evaluator = Evaluator(root, window, language)
+    evaluator = Evaluator(root, window, language, imports)
     sinks = sinks_of(language)
     found: dict[tuple[str, int], Result] = {}
     for site in sites(root, evaluator, start, len(window) + 1):

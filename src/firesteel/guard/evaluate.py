@@ -9,6 +9,7 @@ from dataclasses import replace
 from tree_sitter import Node
 
 from firesteel.guard import kinds, syntax, taint
+from firesteel.guard.imports import Imports
 from firesteel.guard.scope import OWN, Definition, Definitions
 from firesteel.guard.value import EVERYTHING, HOLE, Level, Value, either, formatted, hole, joined
 
@@ -24,10 +25,11 @@ INTERPOLATED = re.compile(r"\{(\w*)[^{}]*\}")
 class Evaluator:
     """Answers what expressions of one parsed window may be."""
 
-    def __init__(self, root: Node, source: bytes, language: str) -> None:
+    def __init__(self, root: Node, source: bytes, language: str, imports: Imports | None = None) -> None:
         self.source = source
         self.language = language
         self.definitions = Definitions(root, source, language)
+        self._imports = imports
         self._steps = 0
         self._open: set[tuple[str, int]] = set()  # names being resolved
         self._known: dict[int, Value] = {}  # by node: several rules ask about one place
@@ -40,6 +42,11 @@ class Evaluator:
             self._steps = 0
             known = self._known[node.id] = self._value(node, 0)
         return known
+
+    def callee(self, node: Node) -> str:
+        """Return the dotted name of what a call calls, as its module knows it."""
+        name = syntax.callee(node, self.source)
+        return self._imports.qualified(name) if self._imports is not None else name
 
     def mentions(self, pattern: re.Pattern[bytes]) -> bool:
         """Whether the window holds `pattern` anywhere: cheaper than to evaluate, asked for first."""
@@ -163,7 +170,7 @@ class Evaluator:
     def _binary(self, node: Node, depth: int) -> Value:
         left, right = node.child_by_field_name("left"), node.child_by_field_name("right")
         if left is None or right is None:
-            return self._other_parts(node, depth)
+            return either([self._value(child, depth) for child in node.named_children[:4]])
         operator = node.child_by_field_name("operator")
         sign = operator.type if operator is not None else ""
         if sign == "%":
@@ -179,9 +186,6 @@ class Evaluator:
             return either([self._value(left, depth), self._value(right, depth)])
         return Value()
 
-    def _other_parts(self, node: Node, depth: int) -> Value:
-        return either([self._value(child, depth) for child in node.named_children[:4]])
-
     def _values(self, node: Node, depth: int) -> list[Value]:
         """Return the values for a template's placeholders: of a tuple or list each element's."""
         if node.type in ("tuple", "array", "list", "dictionary", "hash"):
@@ -192,10 +196,9 @@ class Evaluator:
 
     def _conditional(self, node: Node, depth: int) -> Value:
         then, other = node.child_by_field_name("consequence"), node.child_by_field_name("alternative")
-        if then is not None and other is not None:
-            return either([self._value(then, depth), self._value(other, depth)])
         children = node.named_children
-        return either([self._value(child, depth) for child in children[:1] + children[2:3]])
+        both = [then, other] if then is not None and other is not None else children[:1] + children[2:3]
+        return either([self._value(child, depth) for child in both])
 
     def _sequence(self, node: Node, depth: int) -> Value:
         if "comprehension" in node.type or node.type == "generator_expression":
@@ -207,7 +210,7 @@ class Evaluator:
         return Value(whole.skeleton, whole.holes, True, whole.cause)
 
     def _call(self, node: Node, depth: int) -> Value:
-        name, given = syntax.callee(node, self.source), syntax.arguments(node)
+        name, given = self.callee(node), syntax.arguments(node)
         called = name if name.endswith("`") else f"{name}()"
         if taint.SOURCE[self.language].search(called):
             return hole(Level.outside, called)

@@ -150,7 +150,7 @@ def sites(root: Node, evaluator: Evaluator, start: int, end: int) -> Iterator[Si
 def _read(node: Node, evaluator: Evaluator) -> Iterator[Site]:
     kind = node.type
     if kind in kinds.CALLS:
-        yield Site("call", syntax.callee(node, evaluator.source), node, syntax.arguments(node), evaluator)
+        yield Site("call", evaluator.callee(node), node, syntax.arguments(node), evaluator)
     elif kind in DECLARED:
         left, right = _sides(node)
         if left is not None and right is not None:

@@ -6,6 +6,7 @@ from typing import Any
 from firesteel.guard import languages
 from firesteel.guard.analyse import Result, analyse
 from firesteel.guard.finding import Action, Finding
+from firesteel.guard.imports import Imports
 from firesteel.guard.lines import Lines
 from firesteel.guard.patterns import CAUSE_NAMES, ROOTS, automaton
 from firesteel.guard.policy import Policy, suppressed
@@ -34,6 +35,7 @@ class Watch:
         self._statements: Statements | None = None
         self._lines = Lines()
         self._backlog: list[tuple[str, int]] = []
+        self._imports: Imports | None = None
         self._parts: list[str] = []  # of the line that is open
         self._length = 0  # of the line that is open
         self._line_start = 0
@@ -54,6 +56,7 @@ class Watch:
         self.close()
         known = automaton(language)
         self._statements = Statements(language, self._line_start) if language is not None else None
+        self._imports = Imports() if language == "python" else None
         self._patterns = known.patterns
         self._stream = known.database.stream(match_event_handler=self._handler)
         self._stream.__enter__()
@@ -167,6 +170,8 @@ class Watch:
         return found
 
     def _follow(self, statements: Statements, line: str, start: int) -> list[Finding]:
+        if self._imports is not None and "import " in line:
+            self._imports.line(line)
         if self._suspect_from is None and self._end_armed is None:
             self.is_calm = True
             self._backlog.append((line, start))
@@ -176,11 +181,9 @@ class Watch:
         self._drain(statements)
         began = statements.line(line, start)
         found = NOTHING
-        if began >= 0:
-            if self._is_armed:
-                found = self._analyse(statements, began, began, self._line_start, statements.closers())
-            self._is_armed, self._suspect_from = False, None
-        elif statements.is_prose:
+        if began >= 0 and self._is_armed:
+            found = self._analyse(statements, began, began, self._line_start, statements.closers())
+        if began >= 0 or statements.is_prose:
             self._is_armed, self._suspect_from = False, None
         if self._end_armed is not None and statements.ended:
             found = found + self._end_functions(statements)
@@ -246,7 +249,9 @@ class Watch:
         window = text.encode(errors="replace")
         first = 0 if at_end else len(text[: max(0, statement - begin)].encode(errors="replace"))
         try:
-            results = analyse(statements.language, window, closers.encode(), first, at_end=at_end)
+            results = analyse(
+                statements.language, window, closers.encode(), first, at_end=at_end, imports=self._imports
+            )
         except Exception:  # a defect of ours must not end an answer; who serves it asks `failures`
             self.failures += 1
             return []

@@ -16,6 +16,46 @@ ALL_LANGUAGES = frozenset(
 )
 SCRIPTS = ("javascript", "typescript")
 WITHOUT_PARENTHESES = frozenset(("ruby", "bash", "php"))  # where a call may do without
+COMMON = frozenset(  # too common to look for without the name of the module
+    [
+        "get",
+        "post",
+        "put",
+        "delete",
+        "head",
+        "patch",
+        "request",
+        "open",
+        "join",
+        "new",
+        "load",
+        "remove",
+        "unlink",
+        "move",
+        "copy",
+        "rename",
+        "file",
+        "run",
+        "call",
+        "sample",
+        "shuffle",
+        "random",
+        "uniform",
+        "choice",
+        "listdir",
+        "isfile",
+        "isdir",
+        "mkdir",
+        "makedirs",
+        "rmdir",
+        "chmod",
+        "write",
+        "decode",
+        "generate",
+        "umask",
+        "format",
+    ]
+)
 PLAIN_OWNER = re.compile(r"\w[\w.\\]*(?:\|\w[\w.\\]*)*")  # nothing but names: the automaton can look for them
 
 
@@ -45,14 +85,19 @@ class Sink:
 
     def fits(self, site: Site) -> bool:
         """Whether the name of the place is one of this sink's; `site.last` is known to be."""
-        return self.owner is None or re.fullmatch(self.owner, site.owner) is not None
+        if self.owner is None or re.fullmatch(self.owner, site.owner) is not None:
+            return True
+        return "." in site.owner and re.fullmatch(self.owner, site.owner.rpartition(".")[2]) is not None
 
     def patterns(self, language: str) -> tuple[str, ...]:
         """Return the Hyperscan patterns that make a statement of `language` worth parsing."""
         if self.arms:
             return self.arms
         left = rf"\b(?:{self.owner})\s*(?:\.|::|->)\s*" if self.owner and PLAIN_OWNER.fullmatch(self.owner) else ""
-        return tuple(self._pattern(name, left, language) for name in self.names or ())
+        is_bound = language == "python"  # by an import, to any name
+        return tuple(
+            self._pattern(name, "" if is_bound and name not in COMMON else left, language) for name in self.names or ()
+        )
 
     def _pattern(self, name: str, left: str, language: str) -> str:
         bare = re.escape(name.removeprefix("new ").removesuffix("!"))

@@ -131,7 +131,7 @@ RULES = (
                 check=weak_hash,
                 names=HASH_NAMES,
                 owner=r"hashlib|hashes|Crypto\.Hash\.\w+|md5|sha|MD5|SHA",
-                arms=(r"\b(?:hashlib|hashes)\.", r"\b(?:md5|sha|MD5|SHA1?)\.new\b"),
+                arms=(r"\b(?:hashlib|hashes)\.", r"(?i)\b\w*(?:md5|sha1?)(?:\.new)?\s*\("),
             ),
             Sink(languages=SCRIPTS, check=weak_hash, names=("createHash", "createHmac")),
             Sink(languages=("java",), check=weak_hash, names=("getInstance",), owner="MessageDigest"),
@@ -180,7 +180,7 @@ RULES = (
                 names=("new", "Cipher"),
                 owner=r"|.*(?:DES3?|ARC4|ARC2|Blowfish|AES|Cipher|ciphers)",
                 arms=(
-                    r"\b(?:DES3?|ARC4|ARC2|Blowfish)\.new\b",
+                    r"\.new\s*\(",
                     r"MODE_ECB",
                     r"modes\.ECB",
                     r"algorithms\.(?:ARC4|TripleDES|Blowfish|IDEA)",
