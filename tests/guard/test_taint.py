@@ -95,7 +95,7 @@ def test_typed_numbers_cannot_carry_text() -> None:
         ("from os import system", "system('ls ' + x)", "FS211"),
         ("import os as o", "o.system('ls ' + x)", "FS211"),
         ("from subprocess import (run, PIPE)", "run('ls ' + x, shell=True)", "FS211"),
-        ("from pickle import loads as undo", "loads(x)\n    undo(x)", "FS301"),
+        ("import pickle as p", "p.loads(x)", "FS301"),
         ("from hashlib import md5", "password = md5(x)", "FS401"),
         ("from Crypto.Cipher import DES as Safe", "Safe.new(x)", "FS402"),
     ],
