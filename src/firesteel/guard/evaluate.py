@@ -83,7 +83,7 @@ class Evaluator:
         return self._other(node, depth)
 
     def _other(self, node: Node, depth: int) -> Value:
-        if node.type in kinds.FUNCTIONS:
+        if node.type in kinds.FUNCTIONS or self.source.startswith(b"typeof", node.start_byte):
             return hole(Level.trusted)
         inner = node.child_by_field_name("value") or node.child_by_field_name("operand")
         if inner is not None:

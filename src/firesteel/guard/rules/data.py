@@ -92,7 +92,7 @@ RULES = (
                 check=unpickled,
                 names=("load", "loads", "Unpickler", "read_pickle"),
                 owner=r"pickle|cPickle|_pickle|dill|cloudpickle|joblib|shelve|six\.moves\.cPickle|jsonpickle|pd|pandas",
-                arms=(r"(?i)pickle\.|\b(?:dill|joblib|shelve|marshal)\.", r"\bread_pickle\b"),
+                arms=(r"(?i)pickle\.|\b(?:dill|joblib|shelve|marshal)\.|\bloads\s*\(", r"\bread_pickle\b"),
             ),
             Sink(
                 languages=("python",),

@@ -13,6 +13,7 @@ HTML = re.compile(
 
 MARKUP_OR_HANDLER = re.compile(rb"<[a-zA-Z!/]|@[\w.]+\(")
 
+WHOLE = re.compile(r"(?:body|query|params|headers|cookies)$")
 SAFE_TEXT = re.compile(
     r"(?i)(?:width|height|size|count|num|index|len|idx|_id|^id$|date|time|color|style|class|css|humanFileSize|nonce|token|lang|csrf)"
 )
@@ -37,6 +38,9 @@ def judged(value: Value | None, needs_tags: bool = True, level: Level = Level.un
 def written(site: Site) -> Match | None:
     """Judge what is written into a response."""
     for value in site.arguments()[:1]:
+        is_script = site.evaluator.language in SCRIPTS
+        if is_script and (value.is_sequence or (value.skeleton == HOLE and WHOLE.search(value.holes[0].name))):
+            continue  # an object, which becomes JSON
         found = judged(value)
         if found is not None:
             return found
