@@ -1,7 +1,7 @@
 """Hyperscan automata for what is looked for in every token: arms of rules, roots of sinks, secrets.
 
 One for each language, and one for text without a language, which knows secrets only. Each is compiled once a process,
-when it is first asked for (10 to 100 ms), and shared; each guard has a stream of its own.
+when it is first asked for (30 to 200 ms), and shared; each guard has a stream of its own.
 """
 
 from functools import cache
