@@ -50,11 +50,13 @@ lint: setup  ## style and the import contract
 types: setup  ## strict types, of the tests too
 	@$(BIN)/mypy
 
-docs: setup  ## write docs/reference/cli.md from the command line itself
+docs: setup  ## write docs/reference/cli.md and rules.md from the commands and the rules themselves
 	@$(BIN)/python scripts/generate_cli_docs.py
+	@$(BIN)/python scripts/generate_rule_docs.py
 
 docs-check: setup  ## fail when the generated pages are out of date
 	@$(BIN)/python scripts/generate_cli_docs.py --check
+	@$(BIN)/python scripts/generate_rule_docs.py --check
 
 fix: setup  ## let ruff repair what it can
 	@$(BIN)/ruff check --fix

@@ -11,6 +11,7 @@
     ├── EngineFailure         500  the engine (or its process) failed in the middle of a request
     ├── ModelError                 a model file that is missing, damaged or not understood
     │   └── PullError              every source of a model failed; the message lists each one's reason
+    ├── GuardFailure               the guard itself failed, so that its silence means nothing
     └── ConfigError                a setting that cannot work on this machine
 
 Every class carries the HTTP status, the OpenAI error type and code, so the server needs no mapping.
@@ -104,6 +105,12 @@ class ModelError(FiresteelError):
 
 class PullError(ModelError):
     """Every source of a model failed; the message lists what each one said."""
+
+
+class GuardFailure(FiresteelError):
+    """The guard itself failed, so that its silence means nothing."""
+
+    code = "guard_failure"
 
 
 class ConfigError(FiresteelError):

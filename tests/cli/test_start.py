@@ -8,7 +8,17 @@ import pytest
 from firesteel import __version__
 from tests.server.live import environment, firesteel
 
-HEAVY = ("numpy", "llama_cpp", "starlette", "uvicorn", "httpx", "jinja2", "prometheus_client")
+HEAVY = (
+    "numpy",
+    "tree_sitter",
+    "hyperscan",
+    "llama_cpp",
+    "starlette",
+    "uvicorn",
+    "httpx",
+    "jinja2",
+    "prometheus_client",
+)
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -42,6 +52,9 @@ def test_help_imports_nothing_heavy() -> None:
         ("models", "remove"),
         ("bench",),
         ("doctor",),
+        ("guard",),
+        ("guard", "scan"),
+        ("guard", "rules"),
     ],
     ids=" ".join,
 )

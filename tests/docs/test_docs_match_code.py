@@ -42,6 +42,12 @@ def test_command_line_page_is_generated_from_the_commands() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_rules_page_is_generated_from_the_rules() -> None:
+    script = ROOT / "scripts" / "generate_rule_docs.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_endpoint_is_documented() -> None:
     from firesteel.server.app import routes
 
@@ -83,6 +89,9 @@ def test_architecture_names_every_package() -> None:
     assert not [str(folder.relative_to(SOURCE)) for folder in folders if f"{folder.name}/" not in text]
 
 
-def test_decisions_are_numbered_without_gaps() -> None:
-    numbers = sorted(int(path.name[:4]) for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md"))
-    assert numbers == list(range(1, len(numbers) + 1))
+def test_every_decision_has_its_own_number_and_is_listed() -> None:
+    folder = ROOT / "docs" / "decisions"
+    names = sorted(path.name for path in folder.glob("[0-9]*.md"))
+    assert len({name[:4] for name in names}) == len(names)
+    listed = (folder / "README.md").read_text(encoding="utf-8")
+    assert not [name for name in names if f"({name})" not in listed]

@@ -110,13 +110,13 @@ def drafters_of(text: str) -> tuple[DrafterName, ...]:
 
 
 @contextmanager
-def reported() -> Iterator[None]:
-    """Turn our errors into one message on stderr, and them and Ctrl-C into an exit status."""
+def reported(status: int = 1) -> Iterator[None]:
+    """Turn our errors into one message on stderr and exit `status`, Ctrl-C into exit status 130."""
     try:
         yield
     except FiresteelError as error:
         typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise typer.Exit(status) from None
     except KeyboardInterrupt:
         typer.echo("interrupted", err=True)
         raise typer.Exit(130) from None

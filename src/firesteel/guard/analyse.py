@@ -1,0 +1,69 @@
+"""One window of source code through the rules: parse, find places, ask the checks.
+
+A window is the function around a statement, or the last lines where there is none. What is open at its end is closed
+for the parser, so that a call with a callback can be judged when the callback begins. Offsets are bytes of the window.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from firesteel.guard import syntax
+from firesteel.guard.evaluate import Evaluator
+from firesteel.guard.imports import Imports
+from firesteel.guard.rules.base import Match, Rule, Sink
+from firesteel.guard.rules.catalogue import sinks_of
+from firesteel.guard.site import Site, sites
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A rule's match at bytes `start` to `end` of the window."""
+
+    rule: Rule
+    start: int
+    end: int
+    match: Match
+
+
+def analyse(
+    language: str, window: bytes, closers: bytes, start: int, *, at_end: bool, imports: Imports | None = None
+) -> list[Result]:
+    """Return what the rules find in the places of `window` that end behind byte `start`, in order.
+
+    `at_end` asks the rules that need the whole function, else those that do not. `imports` says what names stand for.
+    """
+    root = syntax.parser(language).parse(window + closers).root_node
+    evaluator = Evaluator(root, window, language, imports)
+    sinks = sinks_of(language)
+    found: dict[tuple[str, int], Result] = {}
+    for site in sites(root, evaluator, start, len(window) + 1):
+        if site.node.start_byte >= len(window):
+            continue
+        for rule, sink in _candidates(sinks, site):
+            if sink.at_end != at_end or not sink.fits(site):
+                continue
+            match = sink.check(site)
+            key = (rule.id, _line_of(window, site.node.start_byte))
+            if match is not None and _is_stronger(match, found.get(key)):
+                end = min(site.node.end_byte, len(window))
+                found[key] = Result(rule, site.node.start_byte, end, match)
+    return sorted(found.values(), key=lambda result: (result.start, result.rule.id))
+
+
+def _candidates(sinks: dict[tuple[str, str], list[tuple[Rule, Sink]]], site: Site) -> Iterator[tuple[Rule, Sink]]:
+    last = site.last
+    yield from sinks.get((site.kind, last), ())
+    yield from sinks.get((site.kind, ""), ())
+    if site.kind == "assign" and site.name.endswith("]"):  # process.env["X"] = ...
+        yield from sinks.get((site.kind, last.split("[")[-1].strip("\"']")), ())
+
+
+def _is_stronger(match: Match, known: Result | None) -> bool:
+    if known is None:
+        return True
+    mine, theirs = match.action or known.rule.action, known.match.action or known.rule.action
+    return mine.rank > theirs.rank
+
+
+def _line_of(window: bytes, offset: int) -> int:
+    return window.rfind(b"\n", 0, offset)

@@ -1,0 +1,1 @@
+"""The rules, one file per class of weakness; `catalogue` puts them together."""
