@@ -17,7 +17,10 @@ help:  ## list the verbs
 
 setup: $(STAMP)  ## make .venv and install everything into it (compiles llama.cpp for this machine once)
 
-$(STAMP): pyproject.toml scripts/setup.sh
+NATIVE := $(wildcard CMakeLists.txt src/firesteel/backend/native/*/*.cpp src/firesteel/backend/native/*/*.h \
+  src/firesteel/backend/native/kernels/lanes/*.h)
+
+$(STAMP): pyproject.toml scripts/setup.sh $(NATIVE)
 	@scripts/setup.sh
 	@touch $@
 
