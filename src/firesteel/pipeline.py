@@ -17,17 +17,17 @@ from itertools import count
 
 import msgspec
 
+from firesteel.call import Call, Prepared
 from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
 from firesteel.request import openai_chat, openai_completions
 from firesteel.request.affinity import NO_HEADERS
-from firesteel.request.chat_template import Rendered
+from firesteel.request.chat_template import render_tail
 from firesteel.request.render import check_sampling, tokens_of
 from firesteel.router.admission import Admission
-from firesteel.session.recall import RecallingTokenizer, TokenRecall
-from firesteel.stream.mailbox import Addressed, Mailbox
+from firesteel.session.recall import TokenRecall
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
-from firesteel.types import EngineClient, Event, Failure, Finish, ModelInfo, Request, Rewind, Tokenizer, Work
+from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInfo, Request, Tokenizer, Work
 
 PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse}
 
@@ -53,68 +53,6 @@ def _yield_to_the_model() -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox may forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RENDER_NICENESS)
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A prompt in tokens, and the tokenizer that remembers what comes of it."""
-
-    rendered: Rendered
-    tokenizer: RecallingTokenizer
-    prediction: list[int] = []  # what the answer is expected to repeat
-
-
-class Call:
-    """One request on its way: its sequences in the engine, and the events that came back."""
-
-    def __init__(self, engine: EngineClient, request: Request, prompts: list[Prepared]) -> None:
-        self.request = request
-        self.forced_text = prompts[0].rendered.forced_text
-        self.num_prompt_tokens = len(prompts[0].rendered.tokens)  # of the first prompt, which is computed first
-        self.created = int(time.time())
-        self._engine = engine
-        self._prompts = prompts
-        self._mailbox = Mailbox()
-        self._live: dict[str, int] = {}
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every sequence has ended and every event has been taken."""
-        return not self._live
-
-    def start(self, works: list[Work]) -> None:
-        """Hand the sequences to the engine."""
-        self._live = {work.id: choice for choice, work in enumerate(works)}
-        for choice, work in enumerate(works):
-            self._engine.add(work, partial(self._deliver, choice))
-
-    def _deliver(self, choice: int, event: Event) -> None:
-        """Take an event of a choice; what was computed is remembered, also when the client has left."""
-        if isinstance(event, Finish):
-            self._prompts[choice // self.request.n].tokenizer.remember(event.tokens)
-        self._mailbox.put(choice, event)
-
-    async def take(self, timeout: float) -> list[Addressed]:
-        """Return the events that came, at least one unless `timeout` seconds pass; a failure ends the call.
-
-        So does a rewind, which no wire format can tell its client yet.
-        """
-        events = await self._mailbox.take(timeout)
-        for _, event in events:
-            if isinstance(event, Finish | Failure):
-                self._live.pop(event.id, None)
-        if any(isinstance(event, Failure | Rewind) for _, event in events):
-            self.cancel()
-        return events
-
-    def fail(self, failure: Failure) -> None:
-        """End the call from outside, at shutdown: the client is told why."""
-        self._mailbox.put(0, failure)
-
-    def cancel(self) -> None:
-        """End every sequence that is still live."""
-        for id in self._live:
-            self._engine.cancel(id)
-        self._live.clear()
 
 
 class Pipeline:
@@ -162,12 +100,20 @@ class Pipeline:
         """
         self.admission.require_room()  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
+        async with self.run(request, len(body), waiting, scope=scope) as call:
+            yield call
+
+    @asynccontextmanager
+    async def run(
+        self, request: Request, num_bytes: int, waiting: Waiting = _wait_silently, *, scope: str = ""
+    ) -> AsyncIterator[Call]:
+        """Do the same for a request that was parsed from `num_bytes`."""
         self._check_model(request.model)
         with ExitStack() as stack:
             ticket = stack.enter_context(self.admission.admitted(len(request.prompts) * request.n))
             while not await self.admission.turn(ticket, WAITING_SECONDS):
                 await waiting(request)
-            prompts = await self._render(request, scope, len(body))
+            prompts = await self._render(request, scope, num_bytes)
             request, works = self._works(request, scope, prompts)
             call = Call(self._engine, request, prompts)
             self.calls.add(call)
@@ -175,6 +121,28 @@ class Pipeline:
             stack.callback(call.cancel)
             call.start(works)
             yield call
+
+    def steer(self, call: Call, words: str, scope: str) -> str:
+        """Break into `call` with the user's `words`; return the id of what succeeds it.
+
+        Raises RequestError when the model's template has no fixed way to go on from an answer.
+        """
+        request = call.request
+        prompt = request.prompts[0]
+        assert isinstance(prompt, ChatPrompt)
+        said = (Message(role="assistant"), Message(role="user", content=words))
+        tail = render_tail((*prompt.messages, *said), prompt.tools, self._tokenizer)
+        work = self._work(request, scope, 0, call.prompts[0], request.max_tokens or self.context_tokens)
+        call.steer(msgspec.structs.replace(work, tokens=tail), partial(self._remember, scope))
+        return work.id
+
+    def _remember(self, scope: str, tokens: list[int]) -> None:
+        self._renderer.submit(self._recall.restore, tokens, scope)
+
+    async def num_tokens(self, request: Request, num_bytes: int) -> int:
+        """Return how many tokens the prompt of `request` has. Raises RequestError as `run` does."""
+        self._check_model(request.model)
+        return len((await self._render(request, "", num_bytes))[0].rendered.tokens)
 
     def stream_of(self, call: Call) -> ResponseStream:
         """Return the encoder of a streamed response."""

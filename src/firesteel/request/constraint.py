@@ -2,6 +2,7 @@
 
 import re
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
@@ -27,11 +28,11 @@ def constraint_of(response_format: ResponseFormat | None) -> str | None:
         return None
     _check_fields(response_format)
     if response_format.type == "json_object":
-        return _compiled("json_schema", _ANY_OBJECT, "response_format")
+        return json_object_grammar("response_format")
     if response_format.json_schema is not None:
         return _of_schema(response_format.json_schema)
     if response_format.syntax is not None and response_format.definition is not None:
-        return _of_grammar(response_format.syntax, response_format.definition)
+        return check_grammar(response_format.syntax, response_format.definition, "response_format.definition")
     return None
 
 
@@ -51,13 +52,23 @@ def _of_schema(given: JsonSchemaFormat) -> str:
     path = "response_format.json_schema.schema"
     if given.schema is None:
         raise _missing(path)
-    if "x-guidance" in given.schema:
+    return check_schema(given.schema, path)
+
+
+def check_schema(schema: dict[str, Any], path: str) -> str:
+    """Return the grammar of JSON that obeys `schema`. Raises `RequestError` that names `path`."""
+    if "x-guidance" in schema:
         raise RequestError(f"`{path}.x-guidance` cannot be honoured: there is one layout; remove it", param=path)
-    return _compiled("json_schema", msgspec.json.encode(given.schema), path)
+    return _compiled("json_schema", msgspec.json.encode(schema), path)
 
 
-def _of_grammar(syntax: str, definition: str) -> str:
-    path = "response_format.definition"
+def json_object_grammar(path: str) -> str:
+    """Return the grammar of any JSON object."""
+    return _compiled("json_schema", _ANY_OBJECT, path)
+
+
+def check_grammar(syntax: str, definition: str, path: str) -> str:
+    """Return the grammar `definition` in llguidance's form. Raises `RequestError` that names `path`."""
     if syntax == "lark" and "<" in _LARK_LITERAL.sub("", definition):
         message = f"`{path}`: control tokens (`<…>`) cannot be named; the answer ends where the grammar does"
         raise RequestError(message, param=path)
