@@ -8,7 +8,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -122,12 +121,11 @@ class Pipeline:
             call.start(works)
             yield call
 
-    def steer(self, call: Call, words: str, scope: str) -> str:
-        """Break into `call` with the user's `words`; return the id of what succeeds it.
+    def steer(self, call: Call, request: Request, words: str, scope: str) -> str:
+        """Break into `call`, which answers `request`, with the user's `words`; return the id of what succeeds it.
 
         Raises RequestError when the model's template has no fixed way to go on from an answer.
         """
-        request = call.request
         prompt = request.prompts[0]
         assert isinstance(prompt, ChatPrompt)
         said = (Message(role="assistant"), Message(role="user", content=words))
@@ -143,6 +141,11 @@ class Pipeline:
         """Return how many tokens the prompt of `request` has. Raises RequestError as `run` does."""
         self._check_model(request.model)
         return len((await self._render(request, "", num_bytes))[0].rendered.tokens)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own."""
+        return self._tokenizer
 
     def stream_of(self, call: Call) -> ResponseStream:
         """Return the encoder of a streamed response."""

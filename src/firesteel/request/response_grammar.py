@@ -75,7 +75,7 @@ def _body(tool: Tool, name: str, grammars: list[dict[str, Any]]) -> str:
         grammars.append({**_first(check_schema(schema, "tools")), "name": name})
         return f"@{name} {json.dumps('}')} {_END}"
     if tool.grammar is None:
-        return rf"/(.|\n)*?<\/tool_call>/"
+        return r"/(.|\n)*?<\/tool_call>/"
     syntax, definition = tool.grammar
     grammars.append({**_first(check_grammar(syntax, definition, "tools")), "name": name})
     return f"@{name} {_END}"

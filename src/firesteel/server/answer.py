@@ -8,8 +8,9 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from firesteel import types
+from firesteel.call import Call
 from firesteel.errors import BodyTooLarge, FiresteelError, Overloaded, RequestError
-from firesteel.pipeline import WAITING_SECONDS, Call, Pipeline
+from firesteel.pipeline import WAITING_SECONDS, Pipeline
 from firesteel.server.metrics import Metrics
 from firesteel.stream import sse
 from firesteel.stream.mailbox import Addressed

@@ -131,7 +131,7 @@ class ResponseObject(msgspec.Struct, kw_only=True):
     previous_response_id: str | None = None
     prompt_cache_key: str | None = None
     prompt_cache_retention: str | None = None
-    reasoning: dict[str, None] = {"effort": None, "summary": None}  # noqa: RUF012  # msgspec copies defaults
+    reasoning: msgspec.Raw
     safety_identifier: str | None = None
     service_tier: str = "default"
     store: bool = True

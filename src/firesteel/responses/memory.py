@@ -1,0 +1,81 @@
+"""What is known of earlier responses: on a connection, in this process, or in the store."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+
+import msgspec
+
+from firesteel.errors import RequestError
+from firesteel.request.response_items import Transcript
+from firesteel.session.response_store import ResponseStore, Stored
+from firesteel.wire.openai_responses import Item
+
+MAX_RECENT = 512  # conversations whose stored text is at hand in this process
+MAX_CONNECTION = 256  # responses that one connection goes on from
+NEW = Transcript()
+
+
+class Known(msgspec.Struct, frozen=True):
+    """A conversation up to and with the response `id`; "" is the empty one."""
+
+    id: str = ""
+    transcript: Transcript = NEW
+    is_stored: bool = False
+
+
+def previous_not_found(id: str) -> RequestError:
+    """Return what is said about a `previous_response_id` that cannot be gone on from."""
+    message = (
+        f"`previous_response_id`: there is no response {id!r} here to go on from; send the whole conversation as "
+        "`input` without it"
+    )
+    return RequestError(message, param="previous_response_id", code="previous_response_not_found")
+
+
+class Recent:
+    """The conversations that were used last. A connection has one, and so has the process for stored ones."""
+
+    def __init__(self, max_known: int) -> None:
+        self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
+        self._max_known = max_known
+
+    def put(self, scope: str, known: Known) -> None:
+        """Keep `known` as the most recent one."""
+        self._known[scope, known.id] = known
+        self._known.move_to_end((scope, known.id))
+        if len(self._known) > self._max_known:
+            self._known.popitem(last=False)
+
+    def get(self, scope: str, id: str) -> Known | None:
+        """Return the conversation that ends with `id`, if it is here."""
+        return self._known.get((scope, id))
+
+    def drop(self, scope: str, id: str) -> None:
+        """Forget it."""
+        self._known.pop((scope, id), None)
+
+
+async def restore(store: ResponseStore, scope: str, id: str) -> Known | None:
+    """Read a conversation from the store; None when it is not there, or a part of it is not any more."""
+    chain = await store.chain(scope, id)
+    if not chain or chain[0].previous is not None:
+        return None
+    return Known(id, _read(chain), is_stored=True)
+
+
+def _read(chain: Iterable[Stored]) -> Transcript:
+    transcript = NEW
+    for stored in chain:
+        transcript = transcript.said([*input_of(stored), *output_of(stored)])
+    return transcript
+
+
+def input_of(stored: Stored) -> list[Item]:
+    """Return the items that the request of `stored` added."""
+    return msgspec.json.decode(stored.input, type=list[Item])
+
+
+def output_of(stored: Stored) -> list[Item]:
+    """Return the items of the answer."""
+    items: list[Item] = msgspec.json.decode(stored.response)["output"]
+    return items
