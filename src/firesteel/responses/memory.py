@@ -58,9 +58,13 @@ class Recent:
 async def restore(store: ResponseStore, scope: str, id: str) -> Known | None:
     """Read a conversation from the store; None when it is not there, or a part of it is not any more."""
     chain = await store.chain(scope, id)
-    if not chain or chain[0].previous is not None:
+    if not chain or chain[0].previous is not None or _has_failed(chain[-1]):
         return None
     return Known(id, _read(chain), is_stored=True)
+
+
+def _has_failed(stored: Stored) -> bool:
+    return bool(msgspec.json.decode(stored.response)["status"] == "failed")
 
 
 def _read(chain: Iterable[Stored]) -> Transcript:
@@ -79,3 +83,13 @@ def output_of(stored: Stored) -> list[Item]:
     """Return the items of the answer."""
     items: list[Item] = msgspec.json.decode(stored.response)["output"]
     return items
+
+
+def listed(item: Item, id: str) -> Item:
+    """Return `item` as clients read it: with an id, and a message with its type, status and list of parts."""
+    if item.get("type", "message") != "message":
+        return {"id": id, **item}
+    content = item["content"]
+    kind = "output_text" if item["role"] == "assistant" else "input_text"
+    parts = [{"type": kind, "text": content}] if isinstance(content, str) else content
+    return {"type": "message", "id": id, "status": "completed", **item, "content": parts}

@@ -10,9 +10,10 @@ from firesteel.pipeline import Pipeline
 from firesteel.request import openai_responses
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.openai_responses import Asked
-from firesteel.responses.memory import MAX_RECENT, Known, Recent, previous_not_found, restore
+from firesteel.responses.memory import MAX_RECENT, Known, Recent, input_of, output_of, previous_not_found, restore
 from firesteel.responses.steering import SteerRefused, new_steer
-from firesteel.responses.turn import Transport, Turn
+from firesteel.responses.transport import Transport
+from firesteel.responses.turn import Turn
 from firesteel.session.response_store import ResponseStore, Stored
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.wire.openai_responses import Item, PromptBody, ResponsesBody
@@ -94,6 +95,11 @@ class Responses:
             self.store.put(scope, _stored(response, asked))
         return known
 
+    def keep_failed(self, response: ResponseObject, asked: Asked, scope: str) -> None:
+        """Store a response that failed, so that it can be read; no conversation goes on from it."""
+        if response.store:
+            self.store.put(scope, _stored(response, asked))
+
     def leave_pending(self, scope: str, id: str, items: list[Item]) -> None:
         """Keep `items` until the client goes on from `id`, and put them before what it sends then."""
         self._pending.setdefault((scope, id), []).extend(items)
@@ -128,6 +134,17 @@ class Responses:
         if found is None:
             raise ResponseNotFound(f"there is no response {id!r} here; those with `store: false` are not kept")
         return found
+
+    async def history(self, id: str, scope: str) -> list[Item]:
+        """Return all items of the stored conversation that ends with the response `id`; none for ""."""
+        chain = await self.store.chain(scope, id) if id else []
+        return [item for stored in chain for item in (*input_of(stored), *output_of(stored))]
+
+    async def inputs(self, id: str, scope: str) -> list[Item]:
+        """Return all items that the stored response `id` answers: the conversation before it and what it added."""
+        *before, last = await self.store.chain(scope, id)
+        earlier = [item for stored in before for item in (*input_of(stored), *output_of(stored))]
+        return [*earlier, *input_of(last)]
 
     async def delete(self, id: str, scope: str) -> None:
         """Forget a stored response, whose conversation then cannot be gone on from. Raises ResponseNotFound."""

@@ -1,5 +1,6 @@
 """One request for a response from its first event to its last, and the responses that steering makes of it."""
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -67,6 +68,7 @@ class Turn:
         self._stop_reason = ""
         self._keeps_partial = True
         self._progress: Progress | None = None
+        self.ended = asyncio.Event()
 
     @property
     def response(self) -> ResponseObject:
@@ -94,6 +96,7 @@ class Turn:
         finally:
             self._is_over = True
             self._responses.active.pop(self.response.id, None)
+            self.ended.set()
 
     async def _run_once(self, request: Request) -> None:
         async with self._pipeline.run(request, self._num_bytes, self._wait, scope=self.scope) as call:
@@ -113,10 +116,15 @@ class Turn:
         if self._stop_reason:
             raise Stopped
         if self._transport.is_eager and not self._is_open:
-            self._is_open = True
-            await self._send(self._writer.queued())
+            await self.queue()
         self._has_sent = True
         await self._transport.progress(self.response.id, None)
+
+    async def queue(self) -> None:
+        """Say that the response waits for its turn; from here on it can be found."""
+        self._responses.active[self.response.id] = self
+        self._is_open = True
+        await self._send(self._writer.queued())
 
     def _opening(self) -> list[WireEvent]:
         """Return the first events that were not sent yet."""
@@ -215,7 +223,9 @@ class Turn:
 
     def _fail(self, error: FiresteelError) -> list[WireEvent]:
         self._is_over = True
-        return [self._writer.fail(error), *self._give_back("successor_creation_failed", "the response failed")]
+        event = self._writer.fail(error)
+        self._responses.keep_failed(self.response, self._asked, self.scope)
+        return [event, *self._give_back("successor_creation_failed", "the response failed")]
 
     def _begin_next(self, steers: list[Steer]) -> Asked:
         """Become the response that begins with `steers`."""
@@ -256,6 +266,10 @@ class Turn:
         self._steers.append(steer)
         self._dispatch()
         return accepted(steer, self.events)
+
+    async def tell(self, event: WireEvent) -> None:
+        """Send `event` among the response's own."""
+        await self._transport.send([event])
 
     def _dispatch(self) -> None:
         """Hand what was steered in to the engine, unless a call is being written: that one is completed first."""

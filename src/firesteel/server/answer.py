@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
@@ -51,6 +52,7 @@ class Answer:
         self._received_at = time.perf_counter()
         self._has_begun = False  # the response's status has been sent
         self._has_text = False
+        self.service: Any = None  # whoever made this, for the answers that need more than the pipeline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and end all work for this request as soon as the client is gone."""

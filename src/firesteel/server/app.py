@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -15,18 +16,23 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from firesteel.backend import open_tokenizer
-from firesteel.config import EngineConfig, ServerConfig, kv_folder
+from firesteel.config import EngineConfig, ServerConfig, kv_folder, response_file
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
 from firesteel.pipeline import Pipeline
+from firesteel.responses.background import Background
+from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
+from firesteel.server import responses
 from firesteel.server.answer import Answer
 from firesteel.server.auth import scope_of
 from firesteel.server.metrics import Metrics
+from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
 from firesteel.wire.model_list import ModelCard, encode_models
 
+AnswerT = TypeVar("AnswerT", bound=Answer)
 LOADING_RETRY_SECONDS = 2.0
 MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-priority thread
 
@@ -44,6 +50,8 @@ class Service:
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
         self.pipeline: Pipeline | None = None
+        self.responses: Responses | None = None
+        self.background = Background()
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self._engine_config = engine_config
@@ -74,7 +82,10 @@ class Service:
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
+        await self.background.close()
         await self.engine.close()
+        if self.responses is not None:
+            self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
 
@@ -90,9 +101,9 @@ class Service:
             raise NotReady("the model is being loaded; try again", retry_after=LOADING_RETRY_SECONDS)
         return self.pipeline
 
-    def answer(self, request: Request, kind: str) -> Answer:
-        """Return the response to a POST that asks the model for something."""
-        return Answer(
+    def answer(self, request: Request, kind: str, answer: type[AnswerT] = Answer) -> AnswerT:  # type: ignore[assignment]
+        """Return the response to a request that asks the model for something."""
+        made = answer(
             self.ready_pipeline(),
             self.metrics,
             request,
@@ -100,6 +111,15 @@ class Service:
             max_body_bytes=self.config.max_body_bytes,
             idle_write_seconds=self.config.idle_write_seconds,
         )
+        made.service = self
+        return made
+
+    def ready_responses(self) -> Responses:
+        """Return the responses. Raises NotReady as `ready_pipeline` does."""
+        pipeline = self.ready_pipeline()
+        if self.responses is None:
+            self.responses = Responses(pipeline, ResponseStore(self.config.response_store or response_file()))
+        return self.responses
 
     def card(self) -> ModelCard:
         """Return the entry of `GET /v1/models`."""
@@ -158,6 +178,14 @@ def routes() -> list[Route]:
     return [
         Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
+        Route("/v1/responses", responses.create, methods=["POST"]),
+        Route("/v1/responses/input_tokens", responses.count_tokens, methods=["POST"]),
+        Route("/v1/responses/compact", responses.compact_conversation, methods=["POST"]),
+        Route("/v1/responses/{id}", responses.retrieve, methods=["GET"]),
+        Route("/v1/responses/{id}", responses.delete, methods=["DELETE"]),
+        Route("/v1/responses/{id}/cancel", responses.cancel, methods=["POST"]),
+        Route("/v1/responses/{id}/steer", responses.steer, methods=["POST"]),
+        Route("/v1/responses/{id}/input_items", responses.input_items, methods=["GET"]),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{model:path}", get_model, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
