@@ -69,6 +69,7 @@ class Turn:
         self._keeps_partial = True
         self._progress: Progress | None = None
         self.ended = asyncio.Event()
+        self.ids = [self.response.id]  # of the responses, in their order
 
     @property
     def response(self) -> ResponseObject:
@@ -90,6 +91,8 @@ class Turn:
         except Stopped:
             await self._send([*self._opening(), *self._finish(Finish("", "cancelled", NO_USAGE))])
         except FiresteelError as error:
+            if not self._has_sent and self._warms_nothing(error):
+                return await self._send([*self._opening(), *self._finish(Finish("", "length", NO_USAGE))])
             if not self._has_sent:
                 raise
             await self._send([*self._opening(), *self._fail(error)])
@@ -97,6 +100,10 @@ class Turn:
             self._is_over = True
             self._responses.active.pop(self.response.id, None)
             self.ended.set()
+
+    def _warms_nothing(self, error: FiresteelError) -> bool:
+        """Return whether only a warm-up failed, since the template takes no conversation that has not begun."""
+        return self._asked.request.max_tokens == 0 and error.param == "messages"
 
     async def _run_once(self, request: Request) -> None:
         async with self._pipeline.run(request, self._num_bytes, self._wait, scope=self.scope) as call:
@@ -238,6 +245,7 @@ class Turn:
         )
         self._responses.active.pop(old.id, None)
         self._writer = self._new_writer(successor_of(old, new_id()))
+        self.ids.append(self.response.id)
         self._responses.active[self.response.id] = self
         self._is_over = self._is_cut = False
         return self._asked

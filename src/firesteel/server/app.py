@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from firesteel.backend import open_tokenizer
 from firesteel.config import EngineConfig, ServerConfig, kv_folder, response_file
@@ -24,7 +24,7 @@ from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
-from firesteel.server import responses
+from firesteel.server import responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import scope_of
 from firesteel.server.metrics import Metrics
@@ -212,7 +212,7 @@ def create_app(service: Service) -> Starlette:
             await service.close()
 
     app = Starlette(
-        routes=[_guarded(route) for route in routes()],
+        routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
         lifespan=lifespan,
         exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
     )

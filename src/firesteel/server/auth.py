@@ -4,7 +4,7 @@ import hmac
 import ipaddress
 from hashlib import blake2b
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from firesteel.errors import ConfigError, Unauthorized
 
@@ -25,7 +25,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def scope_of(request: Request, api_keys: tuple[str, ...]) -> str:
+def scope_of(request: HTTPConnection, api_keys: tuple[str, ...]) -> str:
     """Return whose warm state serves the request: the hash of its key, "" where none is needed.
 
     Raises Unauthorized when it carries none of `api_keys`. Takes the same time whichever key it is.

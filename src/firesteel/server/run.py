@@ -50,7 +50,9 @@ def serve(engine_config: EngineConfig, config: ServerConfig) -> None:
         create_app(service),
         lifespan="on",
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",  # 1,000 idle sockets fit into 100 MB
+        ws_max_size=config.max_body_bytes,
+        ws_per_message_deflate=True,
         access_log=False,
         log_level="warning",
         server_header=False,
