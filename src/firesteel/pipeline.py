@@ -20,7 +20,6 @@ import msgspec
 from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
 from firesteel.request import openai_chat, openai_completions
 from firesteel.request.affinity import NO_HEADERS
-from firesteel.request.chat_template import Rendered
 from firesteel.request.render import check_sampling, tokens_of
 from firesteel.router.admission import Admission
 from firesteel.session.recall import RecallingTokenizer, TokenRecall
@@ -38,10 +37,10 @@ FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no
 
 
 WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
-Waiting = Callable[[Request], Awaitable[None]]
+Waiting = Callable[[Request, int], Awaitable[None]]
 
 
-async def _wait_silently(_: Request) -> None:
+async def _wait_silently(_request: Request, _num_ahead: int) -> None:
     pass
 
 
@@ -58,7 +57,7 @@ def _yield_to_the_model() -> None:
 class Prepared(msgspec.Struct, frozen=True):
     """A prompt in tokens, and the tokenizer that remembers what comes of it."""
 
-    rendered: Rendered
+    tokens: list[int]
     tokenizer: RecallingTokenizer
     prediction: list[int] = []  # what the answer is expected to repeat
 
@@ -68,8 +67,7 @@ class Call:
 
     def __init__(self, engine: EngineClient, request: Request, prompts: list[Prepared]) -> None:
         self.request = request
-        self.forced_text = prompts[0].rendered.forced_text
-        self.num_prompt_tokens = len(prompts[0].rendered.tokens)  # of the first prompt, which is computed first
+        self.num_prompt_tokens = len(prompts[0].tokens)  # of the first prompt, which is computed first
         self.created = int(time.time())
         self._engine = engine
         self._prompts = prompts
@@ -156,17 +154,18 @@ class Pipeline:
     ) -> AsyncIterator[Call]:
         """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
-        `waiting` is awaited every second until then; `scope` says whose warm state may serve it, `headers` may
-        say which conversation it belongs to. Raises RequestError and its kin for what cannot be
-        honoured, Overloaded when the queue is full.
+        `waiting` is awaited every second until then, with the number of requests before this one; `scope`
+        says whose warm state may serve it, `headers` may say which conversation it belongs to. Raises
+        RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
         """
         self.admission.require_room()  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
         self._check_model(request.model)
         with ExitStack() as stack:
-            ticket = stack.enter_context(self.admission.admitted(len(request.prompts) * request.n))
+            num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
+            ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))
             while not await self.admission.turn(ticket, WAITING_SECONDS):
-                await waiting(request)
+                await waiting(request, self.admission.num_ahead(ticket))
             prompts = await self._render(request, scope, len(body))
             request, works = self._works(request, scope, prompts)
             call = Call(self._engine, request, prompts)
@@ -183,7 +182,6 @@ class Pipeline:
             created=call.created,
             model=self.model_id,
             tokenizer=self._tokenizer,
-            forced_text=call.forced_text,
         )
 
     def collector_of(self, call: Call) -> ResponseCollector:
@@ -193,7 +191,6 @@ class Pipeline:
             created=call.created,
             model=self.model_id,
             tokenizer=self._tokenizer,
-            forced_text=call.forced_text,
         )
 
     def _check_model(self, model: str) -> None:
@@ -233,7 +230,7 @@ class Pipeline:
         works = []
         is_cut = False
         for prompt in prompts:
-            tokens = prompt.rendered.tokens
+            tokens = prompt.tokens
             room = self._room_for(tokens, "messages" if request.kind == "chat" else "prompt")
             max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
@@ -259,7 +256,7 @@ class Pipeline:
             sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
         return Work(
             id=f"{request.id}/{next(self._work_numbers)}",
-            tokens=prompt.rendered.tokens,
+            tokens=prompt.tokens,
             sampling=sampling,
             max_tokens=max_tokens,
             stop=request.stop,

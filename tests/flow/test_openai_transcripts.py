@@ -63,11 +63,11 @@ def events_of(case: Path) -> list[tuple[int, Event]]:
 def answer(case: Path) -> bytes:
     """Return what a client receives."""
     request, events, tokenizer = request_of(case), events_of(case), Letters()
-    forced_text = tokens_of(request.prompts[0], tokenizer).forced_text
+    assert tokens_of(request.prompts[0], tokenizer)
     if request.stream:
-        stream = stream_of(request, created=CREATED, model="tiny", tokenizer=tokenizer, forced_text=forced_text)
+        stream = stream_of(request, created=CREATED, model="tiny", tokenizer=tokenizer)
         return stream.begin() + b"".join([stream.event(*event) for event in events]) + stream.end()
-    collector = collector_of(request, created=CREATED, model="tiny", tokenizer=tokenizer, forced_text=forced_text)
+    collector = collector_of(request, created=CREATED, model="tiny", tokenizer=tokenizer)
     for event in events:
         collector.event(*event)
     return collector.body()

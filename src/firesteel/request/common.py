@@ -1,5 +1,7 @@
 """What both OpenAI endpoints parse alike."""
 
+from typing import Literal
+
 import msgspec
 
 from firesteel.errors import RequestError
@@ -28,6 +30,13 @@ def noted_of(body: GenerationBody) -> tuple[str, ...]:
     """Return the fields without effect. Raises `RequestError` for a field that cannot be honoured."""
     idle = ("stream_options",) if body.stream_options is not None and not body.stream else ()
     return idle + fields.examine(body)
+
+
+def tier_of(body: GenerationBody) -> Literal["default", "priority"] | None:
+    """Return the queue that serves the request, by OpenAI's names for it; None when it names none."""
+    if body.service_tier is None:
+        return None
+    return "priority" if body.service_tier in ("priority", "fast", "ultrafast") else "default"
 
 
 def includes_usage(body: GenerationBody) -> bool:

@@ -13,7 +13,7 @@ MAX_REASON = 300  # characters of llguidance's own words in an error
 
 # One layout, the one that models write, and no choice of white space: keys and punctuation then cost no step.
 _ITEM_SEPARATOR, _KEY_SEPARATOR = ", ", ": "
-_ANY_OBJECT = b'{"type":"object"}'
+ANY_OBJECT = b'{"type":"object"}'
 _FIELDS = {"text": (), "json_object": (), "json_schema": ("json_schema",), "grammar": ("syntax", "definition")}
 _LARK_LITERAL = re.compile(r'"(?:\\.|[^"\\\n])*"|//[^\n]*|#[^\n]*|/(?:\\.|[^/\\\n])+/')
 
@@ -27,7 +27,7 @@ def constraint_of(response_format: ResponseFormat | None) -> str | None:
         return None
     _check_fields(response_format)
     if response_format.type == "json_object":
-        return _compiled("json_schema", _ANY_OBJECT, "response_format")
+        return _compiled("json_schema", ANY_OBJECT, "response_format")
     if response_format.json_schema is not None:
         return _of_schema(response_format.json_schema)
     if response_format.syntax is not None and response_format.definition is not None:
@@ -72,14 +72,14 @@ def _compiled(syntax: str, source: bytes, path: str) -> str:
     if len(source) > MAX_GRAMMAR_BYTES:
         message = f"`{path}` has {len(source)} bytes and may have {MAX_GRAMMAR_BYTES}; send a smaller one"
         raise RequestError(message, param=path)
-    grammar, fault = _checked(syntax, source.decode())
+    grammar, fault = checked(syntax, source.decode())
     if fault:
         raise RequestError(f"`{path}` cannot be followed: {fault}; change or remove that part", param=path)
     return grammar
 
 
-@lru_cache(maxsize=32)
-def _checked(syntax: str, source: str) -> tuple[str, str]:
+@lru_cache(maxsize=256)
+def checked(syntax: str, source: str) -> tuple[str, str]:
     """Return the grammar and what is wrong with it, which is empty for a good one; clients repeat their schemas."""
     from llguidance import LLMatcher  # 150 ms of import, for requests that need it
 
@@ -98,8 +98,15 @@ def _grammar(syntax: str, source: str) -> str:
         return LLMatcher.grammar_from_regex(source)
     if syntax == "lark":
         return msgspec.json.encode({"grammars": [{"lark_grammar": source}]}).decode()
+    return json_schema_source(source.encode())
+
+
+def json_schema_source(schema: bytes) -> str:
+    """Return the grammar of JSON that obeys `schema`, in the one layout. Raises ValueError for what is no JSON."""
+    from llguidance import LLMatcher
+
     return LLMatcher.grammar_from_json_schema(
-        source,
+        schema.decode(),
         overrides={
             "whitespace_flexible": False,
             "whitespace_pattern": None,

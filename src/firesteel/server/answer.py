@@ -107,12 +107,12 @@ class Answer:
             else:
                 await self._collect(call)
 
-    async def _wait(self, request: types.Request) -> None:
+    async def _wait(self, request: types.Request, num_ahead: int) -> None:
         """Keep the connection of a queued stream visibly alive."""
         if request.stream:
             if not self._has_begun:
                 await self._begin(EVENT_STREAM)
-            await self._write(sse.comment("queued"))
+            await self._write(sse.comment(f"queued {num_ahead}"))
 
     async def _stream(self, call: Call) -> None:
         """Send SSE. The status waits for the engine's first word, so that an early failure is a real status."""

@@ -6,19 +6,15 @@ from firesteel.stream.response import ResponseCollector, ResponseStream
 from firesteel.types import Request, Tokenizer
 
 
-def stream_of(
-    request: Request, *, created: int, model: str, tokenizer: Tokenizer, forced_text: str = ""
-) -> ResponseStream:
-    """Return the streamed response. `created` is in Unix seconds; `forced_text` is that of `Rendered`."""
+def stream_of(request: Request, *, created: int, model: str, tokenizer: Tokenizer) -> ResponseStream:
+    """Return the streamed response. `created` is in Unix seconds."""
     if request.kind == "chat":
-        return ChatStream(request, created=created, model=model, tokenizer=tokenizer, forced_text=forced_text)
+        return ChatStream(request, created=created, model=model, tokenizer=tokenizer)
     return CompletionStream(request, created=created, model=model, tokenizer=tokenizer)
 
 
-def collector_of(
-    request: Request, *, created: int, model: str, tokenizer: Tokenizer, forced_text: str = ""
-) -> ResponseCollector:
+def collector_of(request: Request, *, created: int, model: str, tokenizer: Tokenizer) -> ResponseCollector:
     """Return what collects the response into one body; arguments as for `stream_of`."""
     if request.kind == "chat":
-        return ChatCollector(request, created=created, model=model, tokenizer=tokenizer, forced_text=forced_text)
+        return ChatCollector(request, created=created, model=model, tokenizer=tokenizer)
     return CompletionCollector(request, created=created, model=model, tokenizer=tokenizer)

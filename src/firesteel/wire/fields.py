@@ -19,7 +19,6 @@ NOTED: dict[str, str] = {
     "prompt_cache_retention": "what is least likely to be wanted again leaves the cache first",
     "reasoning_effort": "the models served have no reasoning phase",
     "safety_identifier": "no user accounts are kept",
-    "service_tier": "there is one tier",
     "store": "no response is stored",
     "stream_options": "without `stream: true` there is no stream to shape",
     "stream_options.include_obfuscation": "chunks carry no padding",
@@ -42,7 +41,6 @@ NOTED: dict[str, str] = {
     "response_format.json_schema.description": "not shown to the model; say it in a message",
     "response_format.json_schema.name": "the schema alone counts",
     "tools.cache_control": "the prefix cache is always on",
-    "tools.function.strict": "arguments are not yet constrained to the schema",
 }
 """Fields that real clients send, that are accepted without effect and named in `firesteel.noted`: why."""
 
