@@ -18,7 +18,7 @@ from itertools import count
 import msgspec
 
 from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
-from firesteel.request import openai_chat, openai_completions
+from firesteel.request import anthropic, openai_chat, openai_completions
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.render import check_sampling, tokens_of
 from firesteel.router.admission import Admission
@@ -28,7 +28,7 @@ from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
 from firesteel.types import EngineClient, Event, Failure, Finish, ModelInfo, Request, Rewind, Tokenizer, Work
 
-PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse}
+PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse, "messages": anthropic.parse}
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
@@ -175,6 +175,15 @@ class Pipeline:
             call.start(works)
             yield call
 
+    async def count_tokens(
+        self, body: bytes, request_id: str, *, scope: str, headers: Mapping[str, str] = NO_HEADERS
+    ) -> int:
+        """Return how many tokens the prompt of the Anthropic request in `body` has. Raises RequestError."""
+        request = anthropic.parse_count(body, request_id=request_id, defaults=self.info.sampling, headers=headers)
+        self._check_model(request.model)
+        (prompt,) = await self._render(request, scope, len(body))
+        return len(prompt.tokens)
+
     def stream_of(self, call: Call) -> ResponseStream:
         """Return the encoder of a streamed response."""
         return stream_of(
@@ -231,7 +240,7 @@ class Pipeline:
         is_cut = False
         for prompt in prompts:
             tokens = prompt.tokens
-            room = self._room_for(tokens, "messages" if request.kind == "chat" else "prompt")
+            room = self._room_for(tokens, "messages" if request.kind in ("chat", "messages") else "prompt")
             max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
             works += [self._work(request, scope, n, prompt, max_tokens) for n in range(request.n)]

@@ -253,7 +253,8 @@ def test_a_format_and_tools_together(client: openai.OpenAI) -> None:
 def test_the_tier_that_served_is_named(client: openai.OpenAI) -> None:
     def tier(**fields: Any) -> str | None:
         answer = client.chat.completions.create(model="scripted", messages=user("hello"), **fields)
-        return answer.service_tier
+        tier: str | None = answer.service_tier
+        return tier
 
     assert [tier(service_tier="fast"), tier(service_tier="flex"), tier()] == ["priority", "default", None]
 

@@ -2,11 +2,12 @@
 
 import re
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 
 from firesteel.errors import RequestError
-from firesteel.wire.response_format import JsonSchemaFormat, ResponseFormat
+from firesteel.wire.response_format import ResponseFormat
 
 MAX_GRAMMAR_BYTES = 32_768  # checking the worst schema of this size holds up the event loop for some 70 ms
 MAX_REASON = 300  # characters of llguidance's own words in an error
@@ -29,7 +30,11 @@ def constraint_of(response_format: ResponseFormat | None) -> str | None:
     if response_format.type == "json_object":
         return _compiled("json_schema", ANY_OBJECT, "response_format")
     if response_format.json_schema is not None:
-        return _of_schema(response_format.json_schema)
+        given = response_format.json_schema
+        path = "response_format.json_schema.schema"
+        if given.schema is None:
+            raise _missing(path)
+        return constraint_of_schema(given.schema, path)
     if response_format.syntax is not None and response_format.definition is not None:
         return _of_grammar(response_format.syntax, response_format.definition)
     return None
@@ -47,13 +52,11 @@ def _check_fields(response_format: ResponseFormat) -> None:
             raise _missing(path)
 
 
-def _of_schema(given: JsonSchemaFormat) -> str:
-    path = "response_format.json_schema.schema"
-    if given.schema is None:
-        raise _missing(path)
-    if "x-guidance" in given.schema:
+def constraint_of_schema(schema: dict[str, Any], path: str) -> str:
+    """Return the grammar of JSON that obeys `schema`. Raises `RequestError` that names the field `path`."""
+    if "x-guidance" in schema:
         raise RequestError(f"`{path}.x-guidance` cannot be honoured: there is one layout; remove it", param=path)
-    return _compiled("json_schema", msgspec.json.encode(given.schema), path)
+    return _compiled("json_schema", msgspec.json.encode(schema), path)
 
 
 def _of_grammar(syntax: str, definition: str) -> str:

@@ -158,13 +158,13 @@ def response_id(request: Request) -> str:
     return f"chatcmpl-{request.id}"
 
 
-def parser_of(request: Request, choice: int) -> ToolCallParser | None:
+def parser_of(request: Request, choice: int, prefix: str = "call") -> ToolCallParser | None:
     """Return what parses the calls of a choice; None when there are no tools to be called, or no answer."""
     prompt = request.prompts[0]
     assert isinstance(prompt, ChatPrompt)
     if not prompt.tools or prompt.tool_choice == "none" or request.max_tokens == 0:
         return None
-    return ToolCallParser(prefix=f"call_{request.id}_{choice}")
+    return ToolCallParser(prefix=f"{prefix}_{request.id}_{choice}")
 
 
 def pieces_of(parser: ToolCallParser | None, text: str) -> list[Parsed]:
