@@ -6,7 +6,6 @@ from functools import partial
 
 import msgspec
 
-from firesteel.request.chat_template import Rendered
 from firesteel.session.recall import RecallingTokenizer
 from firesteel.stream.mailbox import Addressed, Mailbox
 from firesteel.types import EngineClient, Event, Failure, Finish, Request, Rewind, Work
@@ -15,7 +14,7 @@ from firesteel.types import EngineClient, Event, Failure, Finish, Request, Rewin
 class Prepared(msgspec.Struct, frozen=True):
     """A prompt in tokens, and the tokenizer that remembers what comes of it."""
 
-    rendered: Rendered
+    tokens: list[int]
     tokenizer: RecallingTokenizer
     prediction: list[int] = []  # what the answer is expected to repeat
 
@@ -33,8 +32,7 @@ class Call:
     def __init__(self, engine: EngineClient, request: Request, prompts: list[Prepared]) -> None:
         self.request = request
         self.prompts = prompts
-        self.forced_text = prompts[0].rendered.forced_text
-        self.num_prompt_tokens = len(prompts[0].rendered.tokens)  # of the first prompt, which is computed first
+        self.num_prompt_tokens = len(prompts[0].tokens)  # of the first prompt, which is computed first
         self.created = int(time.time())
         self._engine = engine
         self._mailbox = Mailbox()
@@ -80,7 +78,7 @@ class Call:
         succession = self._successions.get(finish.id)
         if succession is None:
             prompt.tokenizer.remember(finish.tokens)
-            self._history = [*prompt.rendered.tokens, *finish.tokens]
+            self._history = [*prompt.tokens, *finish.tokens]
         else:
             self._history += [*succession.tail, *finish.tokens]
             succession.remember(self._history[:])

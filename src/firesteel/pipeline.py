@@ -18,7 +18,7 @@ import msgspec
 
 from firesteel.call import Call, Prepared
 from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
-from firesteel.request import openai_chat, openai_completions
+from firesteel.request import anthropic, openai_chat, openai_completions
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.chat_template import render_tail
 from firesteel.request.render import check_sampling, tokens_of
@@ -28,7 +28,7 @@ from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
 from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInfo, Request, Tokenizer, Work
 
-PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse}
+PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse, "messages": anthropic.parse}
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
@@ -37,10 +37,10 @@ FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no
 
 
 WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
-Waiting = Callable[[Request], Awaitable[None]]
+Waiting = Callable[[Request, int], Awaitable[None]]
 
 
-async def _wait_silently(_: Request) -> None:
+async def _wait_silently(_request: Request, _num_ahead: int) -> None:
     pass
 
 
@@ -93,9 +93,9 @@ class Pipeline:
     ) -> AsyncIterator[Call]:
         """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
-        `waiting` is awaited every second until then; `scope` says whose warm state may serve it, `headers` may
-        say which conversation it belongs to. Raises RequestError and its kin for what cannot be
-        honoured, Overloaded when the queue is full.
+        `waiting` is awaited every second until then, with the number of requests before this one; `scope`
+        says whose warm state may serve it, `headers` may say which conversation it belongs to. Raises
+        RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
         """
         self.admission.require_room()  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
@@ -109,9 +109,10 @@ class Pipeline:
         """Do the same for a request that was parsed from `num_bytes`."""
         self._check_model(request.model)
         with ExitStack() as stack:
-            ticket = stack.enter_context(self.admission.admitted(len(request.prompts) * request.n))
+            num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
+            ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))
             while not await self.admission.turn(ticket, WAITING_SECONDS):
-                await waiting(request)
+                await waiting(request, self.admission.num_ahead(ticket))
             prompts = await self._render(request, scope, num_bytes)
             request, works = self._works(request, scope, prompts)
             call = Call(self._engine, request, prompts)
@@ -140,12 +141,21 @@ class Pipeline:
     async def num_tokens(self, request: Request, num_bytes: int) -> int:
         """Return how many tokens the prompt of `request` has. Raises RequestError as `run` does."""
         self._check_model(request.model)
-        return len((await self._render(request, "", num_bytes))[0].rendered.tokens)
+        return len((await self._render(request, "", num_bytes))[0].tokens)
 
     @property
     def tokenizer(self) -> Tokenizer:
         """The model's own."""
         return self._tokenizer
+
+    async def count_tokens(
+        self, body: bytes, request_id: str, *, scope: str, headers: Mapping[str, str] = NO_HEADERS
+    ) -> int:
+        """Return how many tokens the prompt of the Anthropic request in `body` has. Raises RequestError."""
+        request = anthropic.parse_count(body, request_id=request_id, defaults=self.info.sampling, headers=headers)
+        self._check_model(request.model)
+        (prompt,) = await self._render(request, scope, len(body))
+        return len(prompt.tokens)
 
     def stream_of(self, call: Call) -> ResponseStream:
         """Return the encoder of a streamed response."""
@@ -154,7 +164,6 @@ class Pipeline:
             created=call.created,
             model=self.model_id,
             tokenizer=self._tokenizer,
-            forced_text=call.forced_text,
         )
 
     def collector_of(self, call: Call) -> ResponseCollector:
@@ -164,7 +173,6 @@ class Pipeline:
             created=call.created,
             model=self.model_id,
             tokenizer=self._tokenizer,
-            forced_text=call.forced_text,
         )
 
     def _check_model(self, model: str) -> None:
@@ -204,8 +212,8 @@ class Pipeline:
         works = []
         is_cut = False
         for prompt in prompts:
-            tokens = prompt.rendered.tokens
-            room = self._room_for(tokens, "messages" if request.kind == "chat" else "prompt")
+            tokens = prompt.tokens
+            room = self._room_for(tokens, "messages" if request.kind in ("chat", "messages") else "prompt")
             max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
             works += [self._work(request, scope, n, prompt, max_tokens) for n in range(request.n)]
@@ -230,7 +238,7 @@ class Pipeline:
             sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
         return Work(
             id=f"{request.id}/{next(self._work_numbers)}",
-            tokens=prompt.rendered.tokens,
+            tokens=prompt.tokens,
             sampling=sampling,
             max_tokens=max_tokens,
             stop=request.stop,

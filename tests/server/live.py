@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 10.0
 SCRIPT: dict[str, Any] = {
     "rules": [
         {"match": "^hello", "say": "Hello. What shall we write? 🦊 ok"},
+        {"match": "^json", "say": '{"ok": true}'},
         {"match": "^slow", "step_ms": 10},
         {"match": "^stall", "stall_at": 3, "stall_ms": 60_000},
         {"match": "^late", "stall_at": 0, "stall_ms": 2_500},

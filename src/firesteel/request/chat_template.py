@@ -47,14 +47,7 @@ FALLBACK = """\
 _TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
 
-class Rendered(msgspec.Struct, frozen=True):
-    """A prompt in tokens. `forced_text` is its last part, when the answer must begin with a tool call."""
-
-    tokens: list[int]
-    forced_text: str = ""
-
-
-def render(prompt: ChatPrompt, tokenizer: Tokenizer) -> Rendered:
+def render(prompt: ChatPrompt, tokenizer: Tokenizer) -> list[int]:
     """Return the tokens of `prompt`, ending where the assistant's turn begins.
 
     Raises `RequestError` that names the messages when the template does not take them, and the tools when
@@ -65,9 +58,8 @@ def render(prompt: ChatPrompt, tokenizer: Tokenizer) -> Rendered:
     if tools and not ("tools" in source and tool_calls.OPEN in source):
         message = f"`tools`: this model does not write {tool_calls.OPEN}; remove them or choose another model"
         raise RequestError(message, param="tools")
-    forced = _forced_text(prompt.tool_choice) if tools else ""
     text = _render_text(source, prompt, tools, tokenizer)
-    return Rendered(with_prefix(tokenizer.encode(text + forced, special=True), tokenizer), forced)
+    return with_prefix(tokenizer.encode(text, special=True), tokenizer)
 
 
 def render_tail(messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], tokenizer: Tokenizer) -> list[int]:
@@ -96,12 +88,6 @@ def with_prefix(tokens: list[int], tokenizer: Tokenizer) -> list[int]:
     """Return `tokens` with the tokens that every prompt begins with (BOS), which stand there only once."""
     prefix = tokenizer.prompt_prefix()
     return tokens if tokens[: len(prefix)] == prefix else prefix + tokens
-
-
-def _forced_text(tool_choice: str) -> str:
-    if tool_choice == "auto":
-        return ""
-    return tool_calls.forced_text(None if tool_choice == "required" else tool_choice)
 
 
 def _render_text(source: str, prompt: ChatPrompt, tools: tuple[dict[str, Any], ...], tokenizer: Tokenizer) -> str:

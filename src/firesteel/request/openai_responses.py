@@ -7,7 +7,8 @@ import msgspec
 
 from firesteel.errors import RequestError
 from firesteel.request.affinity import BILLING_NOTE, NO_HEADERS, session_of, without_billing
-from firesteel.request.constraint import check_grammar, check_schema, json_object_grammar
+from firesteel.request.common import tier_of
+from firesteel.request.constraint import check_grammar, constraint_of_schema, json_object_grammar
 from firesteel.request.response_grammar import answer_grammar
 from firesteel.request.response_items import Transcript, user_items
 from firesteel.request.response_tools import box, tools_of
@@ -69,6 +70,7 @@ def parse(
         stream=bool(body.stream),
         session=session_of(body.prompt_cache_key, headers),
         constraint=None if prewarm else turn.constraint,
+        tier=tier_of(body),
         noted=turn.noted,
     )
     return Asked(body=body, request=request, items=turn.items, transcript=turn.transcript, offered=turn.offered)
@@ -94,8 +96,7 @@ def turn_of(body: PromptBody, before: Transcript, queued: tuple[Item, ...] = ())
     prompt = ChatPrompt(
         messages=messages,
         tools=tuple(tool.shown for tool in offered.values()),
-        # A grammar forces a call where there is one; otherwise the prompt's end does.
-        tool_choice=choice if constraint is None and offered else "auto",
+        tool_choice=choice if offered else "auto",
     )
     return Turn(
         prompt=prompt,
@@ -168,11 +169,7 @@ def _constraint(body: PromptBody, offered: ToolBox, choice: str, *, single: bool
     text = _format_grammar(body.text.format if body.text else None)
     if not offered:
         return text
-    has_custom = any(tool.kind == "custom" or tool.strict for tool in offered.values())
-    if text is None and not has_custom:
-        return None
-    wanted = choice if choice in offered or choice == "required" else "auto"
-    return answer_grammar(list(offered.values()), choice=wanted, text=text, single=single)
+    return answer_grammar(list(offered.values()), choice=choice, text=text, single=single)
 
 
 def _format_grammar(form: TextFormat | None) -> str | None:
@@ -186,7 +183,7 @@ def _format_grammar(form: TextFormat | None) -> str | None:
             path = f"text.format.{name}"
             raise RequestError(f"`{path}` is missing; send it", param=path, code="missing_required_parameter")
     if form.schema is not None:
-        return check_schema(form.schema, "text.format.schema")
+        return constraint_of_schema(form.schema, "text.format.schema")
     return check_grammar(str(form.syntax), str(form.definition), "text.format.definition")
 
 

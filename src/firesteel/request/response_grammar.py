@@ -10,13 +10,13 @@ from typing import Any
 
 import msgspec
 
-from firesteel.request.constraint import check_grammar, check_schema
+from firesteel.request.constraint import check_grammar, json_schema_source
+from firesteel.request.tool_grammar import schema_of
 from firesteel.wire import tool_calls
 from firesteel.wire.response_tools import Tool, custom_head
 
 _ANY_TEXT = r"/(.|\n)*/"
 _END = r"/\n?<\/tool_call>/"  # a text may end with a line break of its own
-_OBJECT = {"type": "object"}
 
 
 def answer_grammar(tools: Iterable[Tool], *, choice: str, text: str | None, single: bool) -> str | None:
@@ -71,8 +71,8 @@ def _head(tool: Tool) -> str:
 def _body(tool: Tool, name: str, grammars: list[dict[str, Any]]) -> str:
     """Return what follows the head, and add the grammar that it names to `grammars`."""
     if tool.kind != "custom":
-        schema = tool.shown["function"]["parameters"] if tool.strict else _OBJECT
-        grammars.append({**_first(check_schema(schema, "tools")), "name": name})
+        source = json_schema_source(schema_of(tool.shown["function"], tool.strict))
+        grammars.append({**_first(source), "name": name})
         return f"@{name} {json.dumps('}')} {_END}"
     if tool.grammar is None:
         return r"/(.|\n)*?<\/tool_call>/"

@@ -26,7 +26,7 @@ class EventLog:
         self._events += events
         self._wake()
 
-    async def progress(self, id: str, progress: Progress | None) -> None:
+    async def progress(self, id: str, progress: Progress | int) -> None:
         """Say nothing: readers poll."""
 
     def observe(self, event: Event) -> None:

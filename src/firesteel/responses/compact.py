@@ -30,7 +30,7 @@ class Nobody:
     async def send(self, events: list[WireEvent]) -> None:
         """Drop them."""
 
-    async def progress(self, id: str, progress: Progress | None) -> None:
+    async def progress(self, id: str, progress: Progress | int) -> None:
         """Say nothing."""
 
     def observe(self, event: Event) -> None:

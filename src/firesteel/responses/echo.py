@@ -35,6 +35,7 @@ def response_of(asked: Asked, model: str) -> ResponseObject:
         prompt_cache_key=body.prompt_cache_key,
         reasoning=_reasoning(body),
         safety_identifier=body.safety_identifier,
+        service_tier=asked.request.tier or "default",
         store=body.store is not False,
         temperature=sampling.temperature,
         top_p=sampling.top_p,

@@ -15,8 +15,8 @@ class Transport(Protocol):
         """Send `events`, waiting for a slow reader."""
         ...
 
-    async def progress(self, id: str, progress: Progress | None) -> None:
-        """Tell how far the prompt of response `id` is; None while it is queued."""
+    async def progress(self, id: str, progress: Progress | int) -> None:
+        """Tell how far the prompt of response `id` is; while it is queued, how many are ahead of it."""
         ...
 
     def observe(self, event: Event) -> None:

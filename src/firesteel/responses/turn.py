@@ -67,7 +67,7 @@ class Turn:
         self._has_sent = False  # from then on a failure is an event
         self._stop_reason = ""
         self._keeps_partial = True
-        self._progress: Progress | None = None
+        self._progress = Progress("", 0, 0)
         self.ended = asyncio.Event()
         self.ids = [self.response.id]  # of the responses, in their order
 
@@ -110,7 +110,7 @@ class Turn:
             self._call = call
             self._running = call.running
             self._progress = Progress("", 0, call.num_prompt_tokens)
-            self._writer.start(call.request, call.forced_text)
+            self._writer.start(call.request)
             if self._transport.is_eager:
                 await self._send(self._opening())
             self._dispatch()
@@ -118,14 +118,14 @@ class Turn:
                 await self._step(await call.take(WAITING_SECONDS))
         self._call = None
 
-    async def _wait(self, _: Request) -> None:
+    async def _wait(self, _: Request, num_ahead: int) -> None:
         """Show that the request is queued; end it there when it was stopped."""
         if self._stop_reason:
             raise Stopped
         if self._transport.is_eager and not self._is_open:
             await self.queue()
         self._has_sent = True
-        await self._transport.progress(self.response.id, None)
+        await self._transport.progress(self.response.id, num_ahead)
 
     async def queue(self) -> None:
         """Say that the response waits for its turn; from here on it can be found."""

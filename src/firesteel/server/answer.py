@@ -15,6 +15,7 @@ from firesteel.pipeline import WAITING_SECONDS, Pipeline
 from firesteel.server.metrics import Metrics
 from firesteel.stream import sse
 from firesteel.stream.mailbox import Addressed
+from firesteel.stream.openai import error_event
 from firesteel.types import Delta, Failure, Finish, Progress
 from firesteel.wire.errors import encode_error, error_of
 
@@ -110,12 +111,12 @@ class Answer:
             else:
                 await self._collect(call)
 
-    async def _wait(self, request: types.Request) -> None:
+    async def _wait(self, request: types.Request, num_ahead: int) -> None:
         """Keep the connection of a queued stream visibly alive."""
         if request.stream:
             if not self._has_begun:
                 await self._begin(EVENT_STREAM)
-            await self._write(sse.comment("queued"))
+            await self._write(sse.comment(f"queued {num_ahead}"))
 
     async def _stream(self, call: Call) -> None:
         """Send SSE. The status waits for the engine's first word, so that an early failure is a real status."""
@@ -160,7 +161,7 @@ class Answer:
         headers = [
             (b"content-type", content_type),
             (b"cache-control", b"no-store"),
-            (b"x-request-id", self._id.encode()),
+            (b"request-id" if self._kind == "messages" else b"x-request-id", self._id.encode()),
             (b"openai-processing-ms", b"%d" % milliseconds),
             *(extra or []),
         ]
@@ -178,14 +179,13 @@ class Answer:
 
     async def _send_error(self, error: FiresteelError) -> None:
         """Send `error` with its status, or as the stream's last event when the status is out already."""
-        body = encode_error(error)
         if self._has_begun:
-            await self._write(sse.encode(body), last=True)
+            await self._write(error_event(error, self._kind), last=True)
             return
         extra = []
         if isinstance(error, Overloaded):
             extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
-        await self._send_whole(body, error.status, extra)
+        await self._send_whole(encode_error(error, self._kind), error.status, extra)
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -24,7 +24,7 @@ from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
-from firesteel.server import responses, websocket
+from firesteel.server import anthropic, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import scope_of
 from firesteel.server.metrics import Metrics
@@ -186,6 +186,7 @@ def routes() -> list[Route]:
         Route("/v1/responses/{id}/cancel", responses.cancel, methods=["POST"]),
         Route("/v1/responses/{id}/steer", responses.steer, methods=["POST"]),
         Route("/v1/responses/{id}/input_items", responses.input_items, methods=["GET"]),
+        *anthropic.routes(),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{model:path}", get_model, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
@@ -238,7 +239,7 @@ async def _error(request: Request, error: Exception) -> Response:
     headers = {"x-request-id": getattr(request.state, "request_id", "")}
     if isinstance(error, NotReady):
         headers["retry-after"] = str(round(error.retry_after))
-    return Response(encode_error(error), error.status, headers, media_type="application/json")
+    return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -247,9 +248,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in routes())
     wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
     wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
-    return Response(encode_error(wrapped), error.status_code, error.headers or {}, media_type="application/json")
+    body = encode_error(wrapped, _kind(request))
+    return Response(body, error.status_code, error.headers or {}, media_type="application/json")
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
     wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
-    return Response(encode_error(wrapped), 500, media_type="application/json")
+    return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
+
+
+def _kind(request: Request) -> str:
+    """Return the kind of request whose wire format an error is written in."""
+    return "messages" if request.url.path.startswith("/v1/messages") else "chat"

@@ -36,12 +36,13 @@ class LaneTransport:
         """Send `events`, waiting for a slow reader."""
         await self._connection.send(events)
 
-    async def progress(self, id: str, progress: Progress | None) -> None:
-        """Tell how many tokens of the prompt are computed; null while it is queued."""
-        computed = None if progress is None else progress.num_computed
-        prompt = None if progress is None else progress.num_prompt
-        fields = {"type": PROGRESS, "response_id": id, "computed_tokens": computed, "prompt_tokens": prompt}
-        await self._connection.send([(PROGRESS, encode({**fields, **self._lane}))])
+    async def progress(self, id: str, progress: Progress | int) -> None:
+        """Tell how many tokens of the prompt are computed; while it is queued, how many requests are ahead."""
+        if isinstance(progress, int):
+            state: dict[str, int] = {"queued_ahead": progress}
+        else:
+            state = {"computed_tokens": progress.num_computed, "prompt_tokens": progress.num_prompt}
+        await self._connection.send([(PROGRESS, encode({"type": PROGRESS, "response_id": id, **state, **self._lane}))])
 
     def observe(self, event: Event) -> None:
         """Count what the engine says."""

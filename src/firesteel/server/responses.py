@@ -39,11 +39,10 @@ class StreamAnswer(Answer):
         if self.is_streamed:
             await self.stream_bytes(b"".join(map(response_events.sse, events)))
 
-    async def progress(self, id: str, progress: Progress | None) -> None:
+    async def progress(self, id: str, progress: Progress | int) -> None:
         """Keep the connection of a stream visibly alive."""
         if self.is_streamed:
-            text = "queued" if progress is None else f"prefill {progress.num_computed}/{progress.num_prompt}"
-            await self.stream_bytes(sse.comment(text))
+            await self.stream_bytes(sse.comment(_told(progress)))
 
     def observe(self, event: Event) -> None:
         """Count what the engine says."""
@@ -66,6 +65,12 @@ class StreamAnswer(Answer):
     async def whole(self, response: ResponseObject) -> None:
         """Send the response in one body."""
         await self._send_whole(msgspec.json.encode(response))
+
+
+def _told(progress: Progress | int) -> str:
+    if isinstance(progress, int):
+        return f"queued {progress}"
+    return f"prefill {progress.num_computed}/{progress.num_prompt}"
 
 
 class CreateAnswer(StreamAnswer):

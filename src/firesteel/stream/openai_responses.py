@@ -40,11 +40,12 @@ class ResponseWriter:
         self._tokenizer = tokenizer
         self.start(request)
 
-    def start(self, request: Request, forced_text: str = "") -> None:
-        """Take what became of the request on its way to the engine; the prompt ends with `forced_text`."""
+    def start(self, request: Request) -> None:
+        """Take what became of the request on its way to the engine."""
         self._request = request
+        self._tally = Tally(request)
         ids = self.response.id.removeprefix("resp_")
-        self._output = OutputWriter(ids, self._tools, self._events, self._tokenizer, forced_text)
+        self._output = OutputWriter(ids, self._tools, self._events, self._tokenizer, self._tally)
 
     @property
     def is_in_call(self) -> bool:
@@ -77,13 +78,12 @@ class ResponseWriter:
     def finish(self, finish: Finish, *, cancelled: str = "", keep_partial: bool = True) -> Iterator[WireEvent]:
         """Yield the last events. `cancelled` says what a cancelled response is told to be: interrupted, cancelled."""
         yield from self._output.finish(finish.reason, keep_partial=keep_partial)
-        tally = Tally(self._request)
-        tally.add(0, finish)
+        self._tally.add(0, finish)
         response = self.response
         response.output = self._output.items
         response.completed_at = int(time.time())
         response.usage = usage_of(finish.usage)
-        response.firesteel = tally.firesteel()
+        response.firesteel = self._tally.firesteel()
         yield self._last(self._reason(finish, cancelled))
 
     def _reason(self, finish: Finish, cancelled: str) -> str:

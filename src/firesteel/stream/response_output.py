@@ -8,6 +8,7 @@ from msgspec import UNSET
 from firesteel.stream.custom_calls import CustomBegin, CustomCalls, CustomPiece, CustomText, PlainText
 from firesteel.stream.logprobs import chat_logprobs
 from firesteel.stream.response_events import Events, WireEvent, delta_head
+from firesteel.stream.tally import Tally
 from firesteel.types import FinishReason, Tokenizer, TokenLogprob
 from firesteel.wire.openai_chat import ContentLogprob
 from firesteel.wire.response_object import (
@@ -21,7 +22,7 @@ from firesteel.wire.response_object import (
     ToolSearchItem,
 )
 from firesteel.wire.response_tools import Tool, ToolBox, find
-from firesteel.wire.tool_calls import CLOSE, OPEN, CallArguments, CallBegin, Content, Piece, ToolCallParser
+from firesteel.wire.tool_calls import CLOSE, OPEN, CallArguments, CallBegin, Content, Parsed, ToolCallParser
 
 _TEXT = "response.output_text.delta"
 _ARGUMENTS = "response.function_call_arguments.delta"
@@ -43,16 +44,16 @@ class Call(msgspec.Struct):
 class OutputWriter:
     """Writes the items of one response. `ids` makes their ids; `items` holds those that are done."""
 
-    def __init__(self, ids: str, tools: ToolBox, events: Events, tokenizer: Tokenizer, forced_text: str = "") -> None:
+    def __init__(self, ids: str, tools: ToolBox, events: Events, tokenizer: Tokenizer, tally: Tally) -> None:
         self.items: list[OutputItem] = []
         self._ids = ids
         self._tools = tools
         self._events = events
         self._tokenizer = tokenizer
-        self._forced_text = forced_text
+        self._tally = tally
         self._customs = CustomCalls() if any(tool.kind == "custom" for tool in tools.values()) else None
-        self._parser = ToolCallParser(forced_text) if tools else None
-        self._parts = [forced_text]  # all of the answer, as the model wrote it
+        self._parser = ToolCallParser() if tools else None
+        self._parts: list[str] = []  # all of the answer, as the model wrote it
         self._message: list[str] | None = None  # the texts of the open message
         self._call: Call | None = None  # the open call
         self._logprobs: list[ContentLogprob] = []  # of the open message
@@ -89,7 +90,7 @@ class OutputWriter:
         if self._parser is not None and not is_cut:
             if self._customs is not None:
                 yield from self._customised(self._customs.finish(closed=reason == "stop"))
-            yield from self._pieces(self._parser.finish())
+            yield from self._pieces(self._parser.finish(is_cut=reason != "stop"))
         if is_cut and not keep_partial:
             self._message = self._call = None
         is_call_cut = self._call is not None and self.is_in_call and reason != "stop"
@@ -113,8 +114,8 @@ class OutputWriter:
             else:
                 yield from self._close("completed")
 
-    def _pieces(self, pieces: list[Piece]) -> Iterator[WireEvent]:
-        for piece in pieces:
+    def _pieces(self, pieces: list[Parsed]) -> Iterator[WireEvent]:
+        for piece in self._tally.well_formed(pieces):
             if isinstance(piece, Content):
                 yield from self._content(piece.text)
             elif isinstance(piece, CallBegin):

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from firesteel.wire.openai_common import Limit
+from firesteel.wire.openai_common import Limit, ServiceTier
 
 Item = dict[str, Any]
 """One item of an input or output, as JSON."""
@@ -69,7 +69,7 @@ class PromptBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     conversation: Any = None
     personality: Any = None
     reasoning: Any = None
-    service_tier: str | None = None
+    service_tier: ServiceTier | None = None
 
 
 class ResponsesBody(PromptBody, forbid_unknown_fields=True, kw_only=True):

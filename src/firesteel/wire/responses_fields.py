@@ -25,7 +25,6 @@ NOTED: dict[str, str] = {
     "prompt_cache_retention": "what is least likely to be wanted again leaves the cache first",
     "reasoning": "the models served have no reasoning phase",
     "safety_identifier": "no user accounts are kept",
-    "service_tier": "there is one tier",
     "stream_options.include_obfuscation": "events carry no padding",
     "text.format.description": "not shown to the model; say it in a message",
     "text.verbosity": "the models served do not know it; say it in a message",
