@@ -213,14 +213,16 @@ class Turn:
     def _leave_pending(self) -> list[WireEvent]:
         """Keep what was steered in until the client has answered the calls."""
         steers = self._take_steers()
-        if self._successor and self._call is not None:
-            self._abandoned.add(self._successor)
-            self._call.stop(self._successor)
         items = [item for steer in steers for item in steer.items]
         self._responses.leave_pending(self.scope, self.response.id, items)
         return [pending(steer, self.response.output, self.events) for steer in steers]
 
     def _take_steers(self) -> list[Steer]:
+        """Return all that was steered in and is not committed; what should have succeeded is dropped."""
+        if self._successor and self._call is not None:
+            self._abandoned.add(self._successor)
+            self._call.stop(self._successor)
+            self._successor = ""
         steers = [*self._steering, *self._steers]
         self._steering, self._steers = [], []
         return steers
