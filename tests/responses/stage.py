@@ -81,7 +81,9 @@ class Stage:
 
     def __init__(self, **options: Any) -> None:
         self.engine = SteerableEngine()
-        self.responses = Responses(make_pipeline(self.engine, **{"context_tokens": 1000, **options}), ResponseStore(MEMORY))
+        self.responses = Responses(
+            make_pipeline(self.engine, **{"context_tokens": 1000, **options}), ResponseStore(MEMORY)
+        )
         self.connection = Recent(MAX_CONNECTION)
         self.out = Recorder()
 
