@@ -18,17 +18,17 @@ from itertools import count
 import msgspec
 
 from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
-from firesteel.request import anthropic, openai_chat, openai_completions
+from firesteel.request import anthropic
 from firesteel.request.affinity import NO_HEADERS
+from firesteel.request.parsers import PARSERS
 from firesteel.request.render import check_sampling, tokens_of
 from firesteel.router.admission import Admission
 from firesteel.session.recall import RecallingTokenizer, TokenRecall
 from firesteel.stream.mailbox import Addressed, Mailbox
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
-from firesteel.types import EngineClient, Event, Failure, Finish, ModelInfo, Request, Rewind, Tokenizer, Work
-
-PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse, "messages": anthropic.parse}
+from firesteel.stream.time_limit import TimeLimit
+from firesteel.types import Delta, EngineClient, Event, Failure, Finish, ModelInfo, Request, Rewind, Tokenizer, Work
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
@@ -72,6 +72,7 @@ class Call:
         self._engine = engine
         self._prompts = prompts
         self._mailbox = Mailbox()
+        self._limit = TimeLimit(request.predict_seconds) if request.predict_seconds is not None else None
         self._live: dict[str, int] = {}
 
     @property
@@ -89,6 +90,8 @@ class Call:
         """Take an event of a choice; what was computed is remembered, also when the client has left."""
         if isinstance(event, Finish):
             self._prompts[choice // self.request.n].tokenizer.remember(event.tokens)
+        elif self._limit and isinstance(event, Delta) and self._limit.is_over(event, time.monotonic()):
+            self._engine.cancel(event.id)
         self._mailbox.put(choice, event)
 
     async def take(self, timeout: float) -> list[Addressed]:
@@ -203,7 +206,7 @@ class Pipeline:
         )
 
     def _check_model(self, model: str) -> None:
-        if model != self.model_id and not self._accept_any_model:
+        if model not in (self.model_id, "") and not self._accept_any_model:
             raise UnknownModel(
                 f"`model`: {model!r} is not served here; send {self.model_id!r}, or start the server with "
                 "--accept-any-model",

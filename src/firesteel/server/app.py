@@ -21,12 +21,12 @@ from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
 from firesteel.pipeline import Pipeline
 from firesteel.router.admission import Admission
-from firesteel.server import anthropic
+from firesteel.server import anthropic, llama
 from firesteel.server.answer import Answer
 from firesteel.server.auth import scope_of
 from firesteel.server.metrics import Metrics
 from firesteel.wire.errors import encode_error
-from firesteel.wire.model_list import ModelCard, encode_models
+from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
 LOADING_RETRY_SECONDS = 2.0
 MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-priority thread
@@ -105,7 +105,13 @@ class Service:
     def card(self) -> ModelCard:
         """Return the entry of `GET /v1/models`."""
         pipeline = self.ready_pipeline()
-        return ModelCard(id=self.model_id, created=self._started, max_model_len=pipeline.context_tokens)
+        return ModelCard(
+            id=self.model_id,
+            created=self._started,
+            max_model_len=pipeline.context_tokens,
+            context_length=pipeline.context_tokens,
+            meta=ModelMeta(n_ctx=pipeline.context_tokens, n_ctx_train=pipeline.info.context_length),
+        )
 
 
 async def chat_completions(request: Request) -> Answer:
@@ -160,6 +166,7 @@ def routes() -> list[Route]:
         Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
         *anthropic.routes(),
+        *llama.routes(),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{model:path}", get_model, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
