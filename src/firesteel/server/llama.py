@@ -1,5 +1,6 @@
 """The endpoints of llama.cpp's server that its editor clients use."""
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -7,7 +8,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from firesteel import __version__
 from firesteel.errors import Overloaded
 from firesteel.server.answer import Answer
 from firesteel.wire.infill import GenerationSettings, Modalities, Props, SamplingParams, Slot
@@ -35,7 +35,7 @@ async def props(request: Request) -> Response:
         model_path=pipeline.model_id,
         chat_template=pipeline.info.chat_template or "",
         modalities=Modalities(),
-        build_info=f"firesteel-{__version__}",
+        build_info=f"firesteel-{version('firesteel')}",
     )
     return _json(body)
 
