@@ -178,7 +178,7 @@ def copilot(target: Target, home: Path, env: Mapping[str, str]) -> Plan:
         "COPILOT_OFFLINE": "true",
     }
     text = "".join(f"export {name}={_quoted(value)}\n" for name, value in variables.items())
-    path = config.home() / "clients" / "copilot.sh"
+    path = config.home() / "setup" / "copilot.sh"
     return Plan(settings=(Settings(path=path, format="text", content=text),), then=f"`. {path}`, then run `copilot`")
 
 
