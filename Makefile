@@ -10,7 +10,7 @@ PROMPT ?= Write a Python function that returns the n-th Fibonacci number, with a
 MODEL ?= qwen2.5-coder-0.5b
 export PROMPT PYTHON
 
-.PHONY: help setup run test test-fast test-model check lint types docs docs-check fix bench bench-drafts bench-sessions clean
+.PHONY: help setup run test test-fast test-model test-clients check lint types docs docs-check fix bench bench-drafts bench-sessions clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -32,6 +32,10 @@ test-fast: setup  ## the tests that need no model
 
 test-model: setup  ## only the tests of the real model
 	@$(BIN)/pytest -m model
+
+test-clients: setup  ## real clients against a live server; installs them into a cache folder (npm and PyPI)
+	@scripts/install-clients.sh
+	@$(BIN)/pytest -m clients
 
 check: lint types docs-check  ## everything that reads the code without running it
 

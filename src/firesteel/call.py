@@ -8,7 +8,8 @@ import msgspec
 
 from firesteel.session.recall import RecallingTokenizer
 from firesteel.stream.mailbox import Addressed, Mailbox
-from firesteel.types import EngineClient, Event, Failure, Finish, Request, Rewind, Work
+from firesteel.stream.time_limit import TimeLimit
+from firesteel.types import Delta, EngineClient, Event, Failure, Finish, Request, Rewind, Work
 
 
 class Prepared(msgspec.Struct, frozen=True):
@@ -36,6 +37,7 @@ class Call:
         self.created = int(time.time())
         self._engine = engine
         self._mailbox = Mailbox()
+        self._limit = TimeLimit(request.predict_seconds) if request.predict_seconds is not None else None
         self._live: dict[str, int] = {}
         self._successions: dict[str, Succession] = {}
         self._history: list[int] = []  # all tokens of choice 0 whose sequences have ended
@@ -71,6 +73,8 @@ class Call:
         """Take an event of a choice; what was computed is remembered, also when the client has left."""
         if isinstance(event, Finish):
             self._remember(choice, event)
+        elif self._limit and isinstance(event, Delta) and self._limit.is_over(event, time.monotonic()):
+            self._engine.cancel(event.id)
         self._mailbox.put(choice, event)
 
     def _remember(self, choice: int, finish: Finish) -> None:

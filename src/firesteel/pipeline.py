@@ -18,17 +18,16 @@ import msgspec
 
 from firesteel.call import Call, Prepared
 from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
-from firesteel.request import anthropic, openai_chat, openai_completions
+from firesteel.request import anthropic
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.chat_template import render_tail
+from firesteel.request.parsers import PARSERS
 from firesteel.request.render import check_sampling, tokens_of
 from firesteel.router.admission import Admission
 from firesteel.session.recall import TokenRecall
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
 from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInfo, Request, Tokenizer, Work
-
-PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse, "messages": anthropic.parse}
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
@@ -176,7 +175,7 @@ class Pipeline:
         )
 
     def _check_model(self, model: str) -> None:
-        if model != self.model_id and not self._accept_any_model:
+        if model not in (self.model_id, "") and not self._accept_any_model:
             raise UnknownModel(
                 f"`model`: {model!r} is not served here; send {self.model_id!r}, or start the server with "
                 "--accept-any-model",

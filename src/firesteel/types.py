@@ -58,10 +58,15 @@ class TokenPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
 
 
 class FillPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
-    """A hole to be filled between `prefix` and `suffix` by the model's own FIM tokens."""
+    """A hole to be filled between `prefix` and `suffix` by the model's own FIM tokens.
+
+    `files` (name, text) stand before them, the newest last; `middle` is how the insertion begins.
+    """
 
     prefix: str
     suffix: str
+    middle: str = ""
+    files: tuple[tuple[str, str], ...] = ()
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | FillPrompt
@@ -84,6 +89,8 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None  # the conversation or document that the client says this belongs to
     prediction: str = ""  # text that the answer is expected to repeat, in parts at least
     constraint: str | None = None  # a grammar that the answer must follow (`Work.constraint`)
+    predict_seconds: float | None = None  # an answer ends after this time, once it holds a line break
+    response_fields: tuple[str, ...] = ()  # paths of the parts of the response that are wanted; none = all
     tier: Literal["default", "priority"] | None = None  # which queue was asked for; None = not said
     noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
 
@@ -228,11 +235,16 @@ class State(Enum):
 
 
 class FimTokens(msgspec.Struct, frozen=True):
-    """The model's fill-in-the-middle token ids (prefix-suffix-middle order)."""
+    """The model's fill-in-the-middle token ids (prefix-suffix-middle order).
+
+    `repository` begins a prompt of several files and `file` each of them, where the model was trained so.
+    """
 
     prefix: int
     suffix: int
     middle: int
+    repository: int | None = None
+    file: int | None = None
 
 
 class Tokenizer(Protocol):

@@ -40,9 +40,9 @@ def test_empty_text_is_fine_where_the_model_has_a_bos() -> None:
     assert tokens_of(TextPrompt(text=""), ByteTokenizer(bos=True)) == [BOS]
 
 
-@pytest.mark.parametrize("token", [-1, 263])
+@pytest.mark.parametrize("token", [-1, 265])
 def test_token_outside_the_vocabulary(token: int) -> None:
-    with pytest.raises(RequestError, match=f"no token {token}; this model has the tokens 0 to 262"):
+    with pytest.raises(RequestError, match=f"no token {token}; this model has the tokens 0 to 264"):
         tokens_of(TokenPrompt(tokens=(0, token)), ByteTokenizer())
     with pytest.raises(RequestError, match="logit_bias"):
         check_sampling(Sampling(logit_bias=((token, 1.0),)), ByteTokenizer())

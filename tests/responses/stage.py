@@ -137,6 +137,7 @@ def check(events: list[dict[str, Any]]) -> None:
         ADAPTER.validate_python(event)
         if event["type"] == "response.created":
             assert open_id is None
+            assert response is not None
             open_id = response["id"]
         elif response is not None:
             assert response["id"] == open_id

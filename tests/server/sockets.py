@@ -45,6 +45,7 @@ class Socket:
 def socket_to(live: Live, **options: Any) -> Iterator[Socket]:
     defaults: dict[str, Any] = {"max_size": None, "proxy": None, "compression": None}
     with connect(f"ws://127.0.0.1:{live.port}/v1/responses", **{**defaults, **options}) as connection:
+        assert isinstance(connection, ClientConnection)
         yield Socket(connection)
 
 

@@ -8,6 +8,7 @@ from firesteel import __version__
 from firesteel.cli import bench, cache, complete, doctor, models, run, serve
 from firesteel.cli.chat import command as chat
 from firesteel.cli.common import reported
+from firesteel.cli.setup import command as setup
 
 app = typer.Typer(
     help="Firesteel: a latency-first coding engine on your own hardware. Start with `firesteel run`.",
@@ -40,4 +41,5 @@ app.command("serve")(reported()(serve.serve))
 app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.command("bench")(reported()(bench.bench))
+app.command("setup")(reported()(setup.setup))
 app.command("doctor")(reported()(doctor.doctor))

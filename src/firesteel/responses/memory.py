@@ -8,11 +8,13 @@ import msgspec
 from firesteel.errors import RequestError
 from firesteel.request.response_items import Transcript
 from firesteel.session.response_store import ResponseStore, Stored
+from firesteel.types import Usage
 from firesteel.wire.openai_responses import Item
 
 MAX_RECENT = 512  # conversations whose stored text is at hand in this process
 MAX_CONNECTION = 256  # responses that one connection goes on from
 NEW = Transcript()
+NO_USAGE = Usage(num_prompt_tokens=0, num_cached_tokens=0, num_output_tokens=0)
 
 
 class Known(msgspec.Struct, frozen=True):

@@ -11,7 +11,7 @@ from firesteel.request import openai_responses
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.openai_responses import Asked
 from firesteel.responses.memory import MAX_RECENT, Known, Recent, input_of, output_of, previous_not_found, restore
-from firesteel.responses.steering import SteerRefused, new_steer
+from firesteel.responses.steering import Steer, SteerRefused, new_steer
 from firesteel.responses.transport import Transport
 from firesteel.responses.turn import Turn
 from firesteel.session.response_store import ResponseStore, Stored
@@ -83,6 +83,13 @@ class Responses:
         if known.is_stored:
             self._recent.put(scope, known)
         return known
+
+    def asked_next(self, asked: Asked, known: Known, steers: list[Steer]) -> Asked:
+        """Return the request that goes on from `known`, which `asked` led to, with what was steered in."""
+        items = [item for steer in steers for item in steer.items]
+        body = msgspec.structs.replace(asked.body, input=items, previous_response_id=known.id)
+        defaults = self.pipeline.info.sampling
+        return openai_responses.parse(body, known.transcript, request_id=asked.request.id, defaults=defaults)
 
     def keep(self, response: ResponseObject, asked: Asked, scope: str, connection: Recent | None) -> Known:
         """Remember a response that has ended, so that conversations go on from it."""

@@ -8,23 +8,20 @@ import msgspec
 from firesteel.call import Call
 from firesteel.errors import FiresteelError, RequestError
 from firesteel.pipeline import WAITING_SECONDS
-from firesteel.request import openai_responses
 from firesteel.request.openai_responses import Asked
 from firesteel.responses.echo import new_id, response_of
-from firesteel.responses.memory import Known, Recent
+from firesteel.responses.memory import NO_USAGE, Known, Recent
 from firesteel.responses.steering import MAX_PENDING_STEERS, Steer, SteerRefused, accepted, failed, pending
 from firesteel.responses.transport import Transport
 from firesteel.stream.openai_responses import ResponseWriter, successor_of
 from firesteel.stream.response import taken_back
 from firesteel.stream.response_events import Events, WireEvent
-from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Rewind, Usage
+from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Rewind
 from firesteel.wire.errors import error_of
 from firesteel.wire.response_object import ResponseObject
 
 if TYPE_CHECKING:
     from firesteel.responses.service import Responses
-
-NO_USAGE = Usage(num_prompt_tokens=0, num_cached_tokens=0, num_output_tokens=0)
 
 
 class Stopped(Exception):
@@ -146,8 +143,9 @@ class Turn:
             await self._transport.send(events)
 
     async def _step(self, events: list[tuple[int, Event]]) -> None:
-        if not self._has_sent:
-            _raise_failure(events)
+        failure = next((event for _, event in events if isinstance(event, Failure)), None)
+        if failure is not None and not self._has_sent:
+            raise error_of(failure)
         out, progressed = self._opening(), not events
         for _, event in events:
             self._transport.observe(event)
@@ -238,13 +236,8 @@ class Turn:
 
     def _begin_next(self, steers: list[Steer]) -> Asked:
         """Become the response that begins with `steers`."""
-        items = [item for steer in steers for item in steer.items]
         old = self.response
-        body = msgspec.structs.replace(self._asked.body, input=items, previous_response_id=old.id)
-        request = self._asked.request
-        self._asked = openai_responses.parse(
-            body, self._known.transcript, request_id=request.id, defaults=self._pipeline.info.sampling
-        )
+        self._asked = self._responses.asked_next(self._asked, self._known, steers)
         self._responses.active.pop(old.id, None)
         self._writer = self._new_writer(successor_of(old, new_id()))
         self.ids.append(self.response.id)
@@ -303,9 +296,3 @@ class Turn:
         self._stop_reason, self._keeps_partial = reason, keep_partial
         if self._call is not None:
             self._call.stop()
-
-
-def _raise_failure(events: list[tuple[int, Event]]) -> None:
-    for _, event in events:
-        if isinstance(event, Failure):
-            raise error_of(event)

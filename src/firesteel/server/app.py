@@ -1,14 +1,14 @@
 """The routes and the life of the server process."""
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -24,13 +24,15 @@ from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
-from firesteel.server import anthropic, responses, websocket
+from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import scope_of
 from firesteel.server.metrics import Metrics
+from firesteel.server.operations import OPERATIONS
 from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
-from firesteel.wire.model_list import ModelCard, encode_models
+from firesteel.wire.health import Health
+from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 LOADING_RETRY_SECONDS = 2.0
@@ -124,7 +126,13 @@ class Service:
     def card(self) -> ModelCard:
         """Return the entry of `GET /v1/models`."""
         pipeline = self.ready_pipeline()
-        return ModelCard(id=self.model_id, created=self._started, max_model_len=pipeline.context_tokens)
+        return ModelCard(
+            id=self.model_id,
+            created=self._started,
+            max_model_len=pipeline.context_tokens,
+            context_length=pipeline.context_tokens,
+            meta=ModelMeta(n_ctx=pipeline.context_tokens, n_ctx_train=pipeline.info.context_length),
+        )
 
 
 async def chat_completions(request: Request) -> Answer:
@@ -144,8 +152,6 @@ async def list_models(request: Request) -> Response:
 
 async def get_model(request: Request) -> Response:
     """`GET /v1/models/{model}`."""
-    import msgspec
-
     card = _service(request).card()
     if request.path_params["model"] != card.id:
         raise UnknownModel(f"there is no model {request.path_params['model']!r}; see GET /v1/models")
@@ -156,9 +162,10 @@ async def health(request: Request) -> Response:
     """`GET /health`: 200 when requests are answered, 503 while the model loads or the engine restarts."""
     service = _service(request)
     is_ready = service.pipeline is not None and service.engine.ready is not None
-    status = "ok" if is_ready else "restarting" if service.engine.num_restarts else "loading"
-    body = {"status": status, "model": service.model_id, "engine_restarts": service.engine.num_restarts}
-    return Response(json.dumps(body), 200 if is_ready else 503, media_type="application/json")
+    num_restarts = service.engine.num_restarts
+    status: Literal["ok", "loading", "restarting"] = "restarting" if num_restarts else "loading"
+    body = Health(status="ok" if is_ready else status, model=service.model_id, engine_restarts=num_restarts)
+    return Response(msgspec.json.encode(body), 200 if is_ready else 503, media_type="application/json")
 
 
 async def metrics(request: Request) -> Response:
@@ -170,7 +177,7 @@ async def metrics(request: Request) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4")
 
 
-OPEN_PATHS = frozenset({"/health"})  # answered without a key, for load balancers
+OPEN_PATHS = frozenset(operation.path for operation in OPERATIONS if operation.is_open)  # need no key
 
 
 def routes() -> list[Route]:
@@ -178,15 +185,10 @@ def routes() -> list[Route]:
     return [
         Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
-        Route("/v1/responses", responses.create, methods=["POST"]),
-        Route("/v1/responses/input_tokens", responses.count_tokens, methods=["POST"]),
-        Route("/v1/responses/compact", responses.compact_conversation, methods=["POST"]),
-        Route("/v1/responses/{id}", responses.retrieve, methods=["GET"]),
-        Route("/v1/responses/{id}", responses.delete, methods=["DELETE"]),
-        Route("/v1/responses/{id}/cancel", responses.cancel, methods=["POST"]),
-        Route("/v1/responses/{id}/steer", responses.steer, methods=["POST"]),
-        Route("/v1/responses/{id}/input_items", responses.input_items, methods=["GET"]),
+        *responses.routes(),
         *anthropic.routes(),
+        *llama.routes(),
+        *openapi.routes(),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{model:path}", get_model, methods=["GET"]),
         Route("/health", health, methods=["GET"]),

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Route
 
 from firesteel.errors import RequestError, ResponseNotFound
 from firesteel.pipeline import WAITING_SECONDS
@@ -247,3 +248,17 @@ def _whole_number(request: Request, name: str, default: int) -> int:
 
 def _json(value: Any) -> Response:
     return Response(msgspec.json.encode(value), media_type="application/json")
+
+
+def routes() -> list[Route]:
+    """Return the endpoints of this module."""
+    return [
+        Route("/v1/responses", create, methods=["POST"]),
+        Route("/v1/responses/input_tokens", count_tokens, methods=["POST"]),
+        Route("/v1/responses/compact", compact_conversation, methods=["POST"]),
+        Route("/v1/responses/{id}", retrieve, methods=["GET"]),
+        Route("/v1/responses/{id}", delete, methods=["DELETE"]),
+        Route("/v1/responses/{id}/cancel", cancel, methods=["POST"]),
+        Route("/v1/responses/{id}/steer", steer, methods=["POST"]),
+        Route("/v1/responses/{id}/input_items", input_items, methods=["GET"]),
+    ]

@@ -9,6 +9,7 @@ import json
 from typing import Any
 
 from firesteel.stream import sse
+from firesteel.stream.infill import stop_word
 from firesteel.stream.openai_chat import finish_of, parser_of, pieces_of
 from firesteel.stream.response import ResponseCollector, ResponseStream, encode
 from firesteel.types import Delta, Finish, Request, Tokenizer
@@ -155,17 +156,12 @@ def usage_of(usage: WireUsage, request: Request) -> MessagesUsage:
 def stop_of(
     request: Request, tokenizer: Tokenizer, parser: ToolCallParser | None, finish: Finish, num_text: int
 ) -> tuple[str, str | None]:
-    """Return why the message ended, and the stop sequence that did it.
-
-    The answer's tokens reach to the end of the stop sequence, its `num_text` released characters up to it.
-    """
+    """Return why the message ended, and the stop sequence that did it."""
     if finish.reason == "stop" and parser is not None and parser.num_calls:
         return "tool_use", None
-    if finish.reason == "stop" and request.stop:
-        text = b"".join(map(tokenizer.piece, finish.tokens)).decode(errors="replace")
-        hits = [stop for stop in request.stop if stop != CLOSE and text.startswith(stop, num_text)]
-        if hits:
-            return "stop_sequence", max(hits, key=len)
+    word = stop_word(request, tokenizer, finish, num_text) if finish.reason == "stop" else ""
+    if word and word != CLOSE:
+        return "stop_sequence", word
     return _REASONS[finish.reason], None
 
 

@@ -14,10 +14,12 @@ from firesteel.errors import RequestError
 
 NOTED: dict[str, str] = {
     "client_metadata": "has no meaning here",
+    "id_slot": "places are found by the prompt itself",
     "metadata": "nothing is stored that it could label",
     "prompt_cache_options": "the prefix cache is always on",
     "prompt_cache_retention": "what is least likely to be wanted again leaves the cache first",
     "reasoning_effort": "the models served have no reasoning phase",
+    "samplers": "the order of the filters is fixed",
     "safety_identifier": "no user accounts are kept",
     "store": "no response is stored",
     "stream_options": "without `stream: true` there is no stream to shape",

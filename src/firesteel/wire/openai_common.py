@@ -59,10 +59,12 @@ class GenerationBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     cache_prompt: Any = None
     grammar: Any = None
+    id_slot: Any = None
     ignore_eos: Any = None
     min_tokens: Any = None
     repeat_penalty: Any = None
     repetition_penalty: Any = None
+    samplers: Any = None
 
 
 class PromptTokensDetails(msgspec.Struct, kw_only=True):
