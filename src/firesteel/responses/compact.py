@@ -13,7 +13,7 @@ from firesteel.responses.turn import Turn
 from firesteel.stream.response_events import WireEvent
 from firesteel.types import Event, Progress
 from firesteel.wire.openai_responses import CompactBody, Item, ResponsesBody
-from firesteel.wire.response_object import Compaction
+from firesteel.wire.response_object import Compaction, OutputMessage
 
 SUMMARY_TOKENS = 1024
 ASK = (
@@ -64,7 +64,7 @@ def _compaction(turn: Turn, items: list[Item]) -> Compaction:
     response = turn.response
     if response.error is not None:
         raise RequestError(f"the conversation could not be summarised: {response.error.message}", param="input")
-    summary = "".join(part.text for item in response.output if item.type == "message" for part in item.content)
+    summary = "".join(part.text for item in response.output if isinstance(item, OutputMessage) for part in item.content)
     assert response.usage is not None
     assert response.firesteel is not msgspec.UNSET
     kept = [listed(item, f"msg_{uuid4().hex}") for item in items if item.get("role") == "user"]

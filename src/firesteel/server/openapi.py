@@ -9,7 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from firesteel.server.operations import OPERATIONS, Operation
+from firesteel.server.operation import Operation
+from firesteel.server.operations import OPERATIONS
 
 REFERENCE = "#/components/schemas/{name}"
 DESCRIPTION = "Models on your own hardware, for the clients of OpenAI, Anthropic and llama.cpp."

@@ -4,10 +4,10 @@ A family of endpoints is one tuple. A new family adds its own to `OPERATIONS`; a
 routes, in both directions.
 """
 
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
-
+from firesteel.server.operation import Operation
+from firesteel.server.response_operations import RESPONSES
 from firesteel.wire.anthropic import (
     AnswerMessage,
     BlockDelta,
@@ -19,32 +19,12 @@ from firesteel.wire.anthropic import (
     MessageStop,
     TokenCount,
 )
-from firesteel.wire.errors import AnthropicErrorEnvelope, ErrorEnvelope
+from firesteel.wire.errors import AnthropicErrorEnvelope
 from firesteel.wire.health import Health
 from firesteel.wire.infill import Infill, InfillBody, InfillPart, Props, Slot
 from firesteel.wire.model_list import ModelCard, ModelList
 from firesteel.wire.openai_chat import ChatBody, ChatChunk, ChatCompletion
 from firesteel.wire.openai_completions import Completion, CompletionBody
-
-
-class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path. No `responses` means plain text.
-
-    `events` are what the data of a server-sent event may hold, where the response can be streamed; a stream
-    ends with `[DONE]` where `has_done` says so, and with an `error` where it fails.
-    """
-
-    method: Literal["get", "post", "delete"]
-    path: str
-    summary: str
-    body: type[msgspec.Struct] | None = None
-    responses: tuple[Any, ...] = ()
-    events: tuple[Any, ...] = ()
-    has_done: bool = False
-    error: type[msgspec.Struct] = ErrorEnvelope
-    query: tuple[str, ...] = ()
-    is_open: bool = False  # answered without a key
-
 
 OPENAI = (
     Operation(
@@ -118,4 +98,4 @@ SERVER = (
     Operation(method="get", path="/openapi.json", summary="This document.", responses=(dict[str, Any],), is_open=True),
 )
 
-OPERATIONS: tuple[Operation, ...] = (*OPENAI, *ANTHROPIC, *LLAMA, *SERVER)
+OPERATIONS: tuple[Operation, ...] = (*OPENAI, *RESPONSES, *ANTHROPIC, *LLAMA, *SERVER)

@@ -20,6 +20,7 @@ from firesteel.stream.response_events import WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
 from firesteel.wire.decode import decode
 from firesteel.wire.openai_responses import CompactBody, Item, PromptBody, ResponsesBody, SteerBody
+from firesteel.wire.response_events import Deleted, ItemPage
 from firesteel.wire.response_object import Compaction, InputTokens, ResponseObject
 
 if TYPE_CHECKING:
@@ -202,7 +203,7 @@ async def delete(request: Request) -> Response:
     """`DELETE /v1/responses/{id}`."""
     id = request.path_params["id"]
     await _service(request).ready_responses().delete(id, request.state.scope)
-    return _json({"id": id, "object": "response", "deleted": True})
+    return _json(Deleted(id=id))
 
 
 async def cancel(request: Request) -> Response:
@@ -225,7 +226,7 @@ async def input_items(request: Request) -> Response:
     return _json(_page(request, await responses.inputs(id, scope)))
 
 
-def _page(request: Request, items: list[Item]) -> dict[str, Any]:
+def _page(request: Request, items: list[Item]) -> ItemPage:
     items = [listed(item, f"item_{index}") for index, item in enumerate(items)]
     if request.query_params.get("order", "desc") == "desc":
         items.reverse()
@@ -236,7 +237,7 @@ def _page(request: Request, items: list[Item]) -> dict[str, Any]:
     page = items[start : start + limit]
     first, last = (page[0]["id"], page[-1]["id"]) if page else ("", "")
     has_more = start + limit < len(items)
-    return {"object": "list", "data": page, "first_id": first, "last_id": last, "has_more": has_more}
+    return ItemPage(data=page, first_id=first, last_id=last, has_more=has_more)
 
 
 def _whole_number(request: Request, name: str, default: int) -> int:

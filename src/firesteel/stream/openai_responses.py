@@ -13,6 +13,7 @@ from firesteel.types import Delta, Finish, Request, Tokenizer, Usage
 from firesteel.wire.response_object import (
     IncompleteDetails,
     InputDetails,
+    OutputMessage,
     ResponseError,
     ResponseObject,
     ResponseUsage,
@@ -55,7 +56,7 @@ class ResponseWriter:
     @property
     def has_calls(self) -> bool:
         """Whether the output holds calls, which the client has to answer."""
-        return any(item.type != "message" for item in self._output.items)
+        return any(not isinstance(item, OutputMessage) for item in self._output.items)
 
     def created(self) -> WireEvent:
         """Return the first event."""

@@ -25,10 +25,9 @@ class OutputText(msgspec.Struct, kw_only=True):
     logprobs: list[ContentLogprob] = []
 
 
-class OutputMessage(msgspec.Struct, kw_only=True):
+class OutputMessage(msgspec.Struct, kw_only=True, tag_field="type", tag="message"):
     """Text of the answer. `phase`: whether a call follows it, once that is known."""
 
-    type: Literal["message"] = "message"
     id: str
     role: Literal["assistant"] = "assistant"
     status: ItemStatus
@@ -36,10 +35,9 @@ class OutputMessage(msgspec.Struct, kw_only=True):
     phase: Phase | UnsetType = UNSET
 
 
-class FunctionCallItem(msgspec.Struct, kw_only=True):
+class FunctionCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="function_call"):
     """A call of a function; `arguments` is JSON text."""
 
-    type: Literal["function_call"] = "function_call"
     id: str
     call_id: str
     name: str
@@ -48,10 +46,9 @@ class FunctionCallItem(msgspec.Struct, kw_only=True):
     status: ItemStatus
 
 
-class CustomCallItem(msgspec.Struct, kw_only=True):
+class CustomCallItem(msgspec.Struct, kw_only=True, tag_field="type", tag="custom_tool_call"):
     """A call of a custom tool with plain text."""
 
-    type: Literal["custom_tool_call"] = "custom_tool_call"
     id: str
     call_id: str
     name: str
@@ -60,10 +57,9 @@ class CustomCallItem(msgspec.Struct, kw_only=True):
     status: ItemStatus
 
 
-class ToolSearchItem(msgspec.Struct, kw_only=True):
+class ToolSearchItem(msgspec.Struct, kw_only=True, tag_field="type", tag="tool_search_call"):
     """A search for tools, which the client runs."""
 
-    type: Literal["tool_search_call"] = "tool_search_call"
     id: str
     call_id: str
     execution: Literal["client"] = "client"
