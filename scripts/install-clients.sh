@@ -14,7 +14,7 @@ missing=()
 main() {
   mkdir -p "$CACHE"
   local names=("$@")
-  [ ${#names[@]} -gt 0 ] || names=(openai-js claude opencode cn llm)
+  [ ${#names[@]} -gt 0 ] || names=(openai-js claude codex copilot opencode cn llm)
   for name in "${names[@]}"; do
     if [ -e "$CACHE/$name/.installed" ]; then
       echo "clients: $name is here"

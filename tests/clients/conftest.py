@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from firesteel.wire.response_tools import custom_call
 from tests.clients.installed import MISSING, User
 from tests.server.live import Live, serving
 
@@ -14,9 +15,19 @@ NOTES = "the secret number is 4711"
 HELLO = "Hello from Firesteel."
 NEW_FILE = "greet.py\n```python\n<<<<<<< SEARCH\n=======\nprint('hello')\n>>>>>>> REPLACE\n```\n"
 
+PATCH = "*** Begin Patch\n*** Add File: new.txt\n+made by a patch\n*** End Patch"
+
 
 def call(name: str, **arguments: str) -> str:
     return f"I look.\n<tool_call>\n{json.dumps({'name': name, 'arguments': arguments})}\n</tool_call>"
+
+
+RESPONSES_RULES: list[dict[str, Any]] = [
+    {"match": "codex, make the file", "when": "user", "say": "I do.\n" + custom_call("functions.apply_patch", PATCH)},
+    {"match": "codex, run it", "when": "user", "say": call("exec_command", cmd="echo it-$((40+2))-ran")},
+    {"match": "copilot, run it", "when": "user", "say": call("bash", command="echo it-$((40+2))-ran", description="d")},
+    {"match": "(?s).*write on and on", "step_ms": 20},
+]
 
 
 def rules(notes: str) -> list[dict[str, Any]]:
@@ -28,6 +39,7 @@ def rules(notes: str) -> list[dict[str, Any]]:
         {"match": "which version", "when": "user", "say": call("llm_version")},
         {"match": "the weather", "when": "user", "say": call("get_weather", city="Oslo")},
         {"match": "greet the user", "when": "user", "say": NEW_FILE},
+        *RESPONSES_RULES,
         {"match": "", "when": "user", "say": HELLO},
     ]
 

@@ -16,6 +16,8 @@ _EXECUTABLES = {
     "aider": "bin/aider",
     "claude": "node_modules/@anthropic-ai/claude-code-linux-*/claude",
     "cn": "node_modules/.bin/cn",
+    "codex": "node_modules/.bin/codex",
+    "copilot": "node_modules/.bin/copilot",
     "llm": "bin/llm",
     "openai-js": "node_modules/openai/index.mjs",
     "opencode": "node_modules/.bin/opencode",
