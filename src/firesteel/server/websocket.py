@@ -183,4 +183,5 @@ async def endpoint(socket: WebSocket) -> None:
         return
     request_id = socket.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
     await socket.accept(headers=[(b"x-request-id", request_id.encode())])
+    service.metrics.socket_opened()
     await Connection(service, socket, scope).serve()
