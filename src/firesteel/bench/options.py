@@ -8,6 +8,7 @@ Kind = Literal[
     "decode",
     "prefill",
     "pipeline",
+    "wire",
     "edits",
     "fresh",
     "agent",
