@@ -1,7 +1,7 @@
 """One request on its way: its sequences in the engine, and the events that came back."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import msgspec
@@ -12,11 +12,18 @@ from firesteel.stream.time_limit import TimeLimit
 from firesteel.types import Delta, EngineClient, Event, Failure, Finish, Request, Rewind, Work
 
 
+class Forgetful:
+    """A tokenizer's memory for prompts whose tokens somebody else keeps."""
+
+    def remember(self, tokens: Sequence[int]) -> None:
+        """Do nothing."""
+
+
 class Prepared(msgspec.Struct, frozen=True):
     """A prompt in tokens, and the tokenizer that remembers what comes of it."""
 
     tokens: list[int]
-    tokenizer: RecallingTokenizer
+    tokenizer: RecallingTokenizer | Forgetful
     prediction: list[int] = []  # what the answer is expected to repeat
 
 
@@ -46,6 +53,11 @@ class Call:
     def is_complete(self) -> bool:
         """Whether every sequence has ended and every event has been taken."""
         return not self._live
+
+    @property
+    def history(self) -> list[int]:
+        """All tokens of choice 0, prompts and answers, whose sequences have ended; not to be changed."""
+        return self._history
 
     @property
     def running(self) -> str:
@@ -84,8 +96,8 @@ class Call:
             prompt.tokenizer.remember(finish.tokens)
             self._history = [*prompt.tokens, *finish.tokens]
         else:
-            self._history += [*succession.tail, *finish.tokens]
-            succession.remember(self._history[:])
+            self._history = [*self._history, *succession.tail, *finish.tokens]
+            succession.remember(self._history)
 
     async def take(self, timeout: float) -> list[Addressed]:
         """Return the events that came, at least one unless `timeout` seconds pass; a failure ends the call.

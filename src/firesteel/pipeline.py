@@ -16,8 +16,8 @@ from itertools import count
 
 import msgspec
 
-from firesteel.call import Call, Prepared
-from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
+from firesteel.call import Call, Forgetful, Prepared
+from firesteel.errors import ContextTooLong, FiresteelError, RequestError, UnknownModel
 from firesteel.request import anthropic
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.chat_template import render_tail
@@ -103,16 +103,25 @@ class Pipeline:
 
     @asynccontextmanager
     async def run(
-        self, request: Request, num_bytes: int, waiting: Waiting = _wait_silently, *, scope: str = ""
+        self,
+        request: Request,
+        num_bytes: int,
+        waiting: Waiting = _wait_silently,
+        *,
+        scope: str = "",
+        known: Sequence[int] = (),
     ) -> AsyncIterator[Call]:
-        """Do the same for a request that was parsed from `num_bytes`."""
+        """Do the same for a request that was parsed from `num_bytes`.
+
+        `known`: the tokens of its conversation up to the end of the last answer, so that only the rest is rendered.
+        """
         self._check_model(request.model)
         with ExitStack() as stack:
             num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
             ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))
             while not await self.admission.turn(ticket, WAITING_SECONDS):
                 await waiting(request, self.admission.num_ahead(ticket))
-            prompts = await self._render(request, scope, num_bytes)
+            prompts = self._go_on(request, known) or await self._render(request, scope, num_bytes)
             request, works = self._works(request, scope, prompts)
             call = Call(self._engine, request, prompts)
             self.calls.add(call)
@@ -131,10 +140,22 @@ class Pipeline:
         said = (Message(role="assistant"), Message(role="user", content=words))
         tail = render_tail((*prompt.messages, *said), prompt.tools, self._tokenizer)
         work = self._work(request, scope, 0, call.prompts[0], request.max_tokens or self.context_tokens)
-        call.steer(msgspec.structs.replace(work, tokens=tail), partial(self._remember, scope))
+        call.steer(msgspec.structs.replace(work, tokens=tail), partial(self.remember, scope))
         return work.id
 
-    def _remember(self, scope: str, tokens: list[int]) -> None:
+    def _go_on(self, request: Request, known: Sequence[int]) -> list[Prepared]:
+        """Return the prompt as `known` and what follows; nothing where the template has no fixed way to go on."""
+        prompt = request.prompts[0]
+        if not known or not isinstance(prompt, ChatPrompt):
+            return []
+        try:
+            tail = render_tail(prompt.messages, prompt.tools, self._tokenizer)
+        except RequestError:
+            return []
+        return [Prepared([*known, *tail], Forgetful())]
+
+    def remember(self, scope: str, tokens: list[int]) -> None:
+        """Keep the exact tokens of a conversation for requests that send it as text; done in the background."""
         self._renderer.submit(self._recall.restore, tokens, scope)
 
     async def num_tokens(self, request: Request, num_bytes: int) -> int:

@@ -9,13 +9,14 @@ import msgspec
 from openai.types.responses.responses_server_event import ResponsesServerEvent
 from pydantic import TypeAdapter
 
+from firesteel.backend.scripted.tokenizer import shared_tokenizer
 from firesteel.responses.memory import MAX_CONNECTION, Recent
 from firesteel.responses.service import Responses
 from firesteel.responses.steering import new_steer
 from firesteel.responses.turn import Turn
 from firesteel.session.response_store import MEMORY, ResponseStore
 from firesteel.stream.response_events import WireEvent
-from firesteel.types import Event, Failure, Progress, Work
+from firesteel.types import Event, Failure, FinishReason, Progress, Work
 from firesteel.wire.openai_responses import Item, ResponsesBody
 from tests.pipeline.fake_engine import FakeEngine, make_pipeline
 
@@ -37,10 +38,19 @@ class SteerableEngine(FakeEngine):
     def __init__(self) -> None:
         super().__init__()
         self.steered: list[str] = []
+        self.said: dict[int, str] = {}
 
     def steer(self, id: str, work: Work, deliver: Callable[[Event], None]) -> None:
         self.steered.append(id)
         self.add(work, deliver)
+
+    def say(self, text: str, number: int = 0, num_tokens: int = 1) -> None:
+        self.said[number] = self.said.get(number, "") + text
+        super().say(text, number, num_tokens)
+
+    def finish(self, number: int = 0, reason: FinishReason = "stop", tokens: list[int] | None = None) -> None:
+        said = shared_tokenizer().encode(self.said.get(number, ""), special=False)
+        super().finish(number, reason, said if tokens is None else tokens)
 
     def fail(self, number: int, code: str = "engine_failure") -> None:
         self.tell(number, lambda id: Failure(id, code, "told to"))

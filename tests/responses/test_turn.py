@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from firesteel.errors import ContextTooLong, EngineFailure, RequestError
+from firesteel.responses.memory import Recent
 from firesteel.types import Failure, Rewind
 from tests.responses.stage import CALL, TOOL, Recorder, Stage, check, settle
 
@@ -185,3 +187,22 @@ async def test_a_failure_of_the_engine_process_gives_steered_words_back(stage: S
     check(stage.out.events)
     (back,) = stage.out.of("response.steer.failed")
     assert back["steer"]["input"] == "no"
+
+
+@pytest.mark.parametrize("fields", [{}, {"tools": [TOOL]}, {"instructions": "be brief"}])
+async def test_a_connection_goes_on_in_the_very_tokens_that_a_rendering_gives(stage: Stage, fields: Any) -> None:
+    """What a connection knows is not rendered again; the slow twin is a request from somewhere else."""
+    first = await stage.answer("one", says="two 🦊", **fields)
+    for connection in (stage.connection, None):
+        stage.connection, kept = connection or Recent(8), stage.connection
+        await stage.answer("three", previous_response_id=first.response.id, **fields)
+        stage.connection = kept
+    _, fast, slow = stage.engine.works
+    assert fast.tokens == slow.tokens
+
+
+async def test_other_instructions_are_rendered_anew(stage: Stage) -> None:
+    first = await stage.answer("one", says="two", instructions="a")
+    await stage.answer("three", previous_response_id=first.response.id, instructions="b")
+    text = "".join(map(stage.responses.pipeline.tokenizer.label, stage.engine.works[1].tokens))
+    assert [word for word in ("b", "one", "two", "three") if word in text] == ["b", "one", "two", "three"]

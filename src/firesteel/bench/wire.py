@@ -34,7 +34,8 @@ def run(pairs: int) -> Report:
     with resources.as_file(workload.FOLDER / "wire.json") as script:
         port = servers.free_port()
         crowd = ["--max-live", str(wire_crowd.NUM_STREAMS), "--max-queue", str(wire_crowd.NUM_STREAMS)]
-        arguments = ["--backend", MODEL, "--script", str(script), "--response-store", ":memory:", "--disk-cache", "0", *crowd]
+        own = ["--response-store", ":memory:", "--disk-cache", "0", *crowd]
+        arguments = ["--backend", MODEL, "--script", str(script), *own]
         with servers.running(servers.serve_command(port, arguments), port) as server:
             return measure(server, pairs)
 

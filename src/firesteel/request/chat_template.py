@@ -63,20 +63,20 @@ def render(prompt: ChatPrompt, tokenizer: Tokenizer) -> list[int]:
 
 
 def render_tail(messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens that go on from an assistant's turn that was broken off and is in the KV as it is.
+    """Return the tokens that go on from an assistant's turn that is in the KV as it is, broken off or complete.
 
-    The last message holds the user's new words, the one before it is that turn. The tokens close the turn
-    and write the user's own, up to where the next answer begins; the turn's text itself is not looked at.
-    Raises `RequestError` when the messages do not end like that, or when the template does not write the
-    text of an assistant's turn exactly once.
+    The turn is the last one of the assistant's; after it come the user's new words, or what tools answered.
+    The tokens close the turn and write what follows, up to where the next answer begins; the turn's text
+    itself is not looked at. Raises `RequestError` when the messages do not end like that, or when the template
+    does not write the text of an assistant's turn exactly once.
     """
-    if [message.role for message in messages[-2:]] != ["assistant", "user"]:
+    place = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=len(messages))
+    if place >= len(messages) - 1:
         message = "`messages` must end with the assistant's turn and the user's new words; send both"
         raise RequestError(message, param="messages")
-    *before, turn, words = messages
     mark = uuid4().hex
-    turn = msgspec.structs.replace(turn, content=mark, tool_calls=())
-    prompt = ChatPrompt(messages=(*before, turn, words), tools=tools)
+    turn = msgspec.structs.replace(messages[place], content=mark, tool_calls=())
+    prompt = ChatPrompt(messages=(*messages[:place], turn, *messages[place + 1 :]), tools=tools)
     parts = _render_text(tokenizer.chat_template or FALLBACK, prompt, tools, tokenizer).split(mark)
     if len(parts) != 2:
         message = "`messages`: the model's chat template does not write an answer as it is; send them as a new request"

@@ -2,19 +2,36 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 
 from firesteel.errors import RequestError
+from firesteel.request.openai_responses import Asked
 from firesteel.request.response_items import Transcript
 from firesteel.session.response_store import ResponseStore, Stored
-from firesteel.types import Usage
+from firesteel.types import ChatPrompt, Usage
 from firesteel.wire.openai_responses import Item
 
 MAX_RECENT = 512  # conversations whose stored text is at hand in this process
+MAX_EXACT = 8  # conversations of a connection whose tokens are kept: some 200 kB each
 MAX_CONNECTION = 256  # responses that one connection goes on from
 NEW = Transcript()
 NO_USAGE = Usage(num_prompt_tokens=0, num_cached_tokens=0, num_output_tokens=0)
+
+
+class Exact(msgspec.Struct, frozen=True):
+    """The tokens of a conversation as they were computed, and what stood before it in them."""
+
+    tokens: list[int]
+    instructions: str | None
+    tools: tuple[dict[str, Any], ...]
+
+    def goes_on(self, asked: Asked) -> bool:
+        """Return whether the prompt of `asked` begins with these tokens: nothing before what was said has changed."""
+        prompt = asked.request.prompts[0]
+        assert isinstance(prompt, ChatPrompt)
+        return asked.body.instructions == self.instructions and prompt.tools == self.tools
 
 
 class Known(msgspec.Struct, frozen=True):
@@ -40,6 +57,7 @@ class Recent:
     def __init__(self, max_known: int) -> None:
         self._known: OrderedDict[tuple[str, str], Known] = OrderedDict()
         self._max_known = max_known
+        self._exact: dict[tuple[str, str], Exact] = {}
 
     def put(self, scope: str, known: Known) -> None:
         """Keep `known` as the most recent one."""
@@ -51,6 +69,21 @@ class Recent:
     def get(self, scope: str, id: str) -> Known | None:
         """Return the conversation that ends with `id`, if it is here."""
         return self._known.get((scope, id))
+
+    def keep_exact(self, scope: str, id: str, exact: Exact) -> None:
+        """Keep the tokens of the conversation that ends with `id`, and of a few others."""
+        self._exact[scope, id] = exact
+        if len(self._exact) > MAX_EXACT:
+            del self._exact[next(iter(self._exact))]
+
+    def exact(self, scope: str, id: str | None) -> Exact | None:
+        """Return the tokens of the conversation that ends with `id`, if they are here."""
+        return self._exact.get((scope, id or ""))
+
+    @property
+    def kept(self) -> dict[tuple[str, str], Exact]:
+        """The tokens that are here, by scope and id."""
+        return self._exact
 
     def drop(self, scope: str, id: str) -> None:
         """Forget it."""

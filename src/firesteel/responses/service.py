@@ -10,12 +10,22 @@ from firesteel.pipeline import Pipeline
 from firesteel.request import openai_responses
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.openai_responses import Asked
-from firesteel.responses.memory import MAX_RECENT, Known, Recent, input_of, output_of, previous_not_found, restore
+from firesteel.responses.memory import (
+    MAX_RECENT,
+    Exact,
+    Known,
+    Recent,
+    input_of,
+    output_of,
+    previous_not_found,
+    restore,
+)
 from firesteel.responses.steering import Steer, SteerRefused, new_steer
 from firesteel.responses.transport import Transport
 from firesteel.responses.turn import Turn
 from firesteel.session.response_store import ResponseStore, Stored
 from firesteel.stream.response_events import Events, WireEvent
+from firesteel.types import ChatPrompt
 from firesteel.wire.openai_responses import Item, PromptBody, ResponsesBody
 from firesteel.wire.response_object import ResponseObject
 
@@ -91,16 +101,34 @@ class Responses:
         defaults = self.pipeline.info.sampling
         return openai_responses.parse(body, known.transcript, request_id=asked.request.id, defaults=defaults)
 
-    def keep(self, response: ResponseObject, asked: Asked, scope: str, connection: Recent | None) -> Known:
-        """Remember a response that has ended, so that conversations go on from it."""
+    def exact(self, asked: Asked, scope: str, connection: Recent | None) -> list[int]:
+        """Return the tokens that the prompt of `asked` begins with, where its connection knows them."""
+        exact = connection.exact(scope, asked.body.previous_response_id) if connection is not None else None
+        return exact.tokens if exact is not None and exact.goes_on(asked) else []
+
+    def keep(
+        self, response: ResponseObject, asked: Asked, scope: str, connection: Recent | None, tokens: list[int]
+    ) -> Known:
+        """Remember a response that has ended, so that conversations go on from it.
+
+        `tokens` are all of its conversation where it is complete; only a connection keeps them.
+        """
         output: list[Item] = msgspec.to_builtins(response.output)
         known = Known(response.id, asked.transcript.said(output), is_stored=response.store)
         if connection is not None:
             connection.put(scope, known)
+            self._keep_exact(known, asked, scope, connection, tokens)
         if response.store:
             self._recent.put(scope, known)
             self.store.put(scope, _stored(response, asked))
         return known
+
+    def _keep_exact(self, known: Known, asked: Asked, scope: str, connection: Recent, tokens: list[int]) -> None:
+        """Keep the tokens of an answer that the model ended itself: a stop string leaves calls without their end."""
+        prompt = asked.request.prompts[0]
+        assert isinstance(prompt, ChatPrompt)
+        if tokens and not asked.request.stop and known.transcript.messages[-1].role == "assistant":
+            connection.keep_exact(scope, known.id, Exact(tokens, asked.body.instructions, prompt.tools))
 
     def keep_failed(self, response: ResponseObject, asked: Asked, scope: str) -> None:
         """Store a response that failed, so that it can be read; no conversation goes on from it."""

@@ -103,7 +103,8 @@ class Turn:
         return self._asked.request.max_tokens == 0 and error.param == "messages"
 
     async def _run_once(self, request: Request) -> None:
-        async with self._pipeline.run(request, self._num_bytes, self._wait, scope=self.scope) as call:
+        known = self._responses.exact(self._asked, self.scope, self._connection)
+        async with self._pipeline.run(request, self._num_bytes, self._wait, scope=self.scope, known=known) as call:
             self._call = call
             self._running = call.running
             self._progress = Progress("", 0, call.num_prompt_tokens)
@@ -190,7 +191,8 @@ class Turn:
             finish = msgspec.structs.replace(finish, reason="steered")
         out = [*self._writer.finish(finish, cancelled=self._stop_reason, keep_partial=self._keeps_partial)]
         self._is_over = True
-        self._known = self._responses.keep(self.response, self._asked, self.scope, self._connection)
+        tokens = self._call.history if self._call is not None and finish.reason == "stop" else []
+        self._known = self._responses.keep(self.response, self._asked, self.scope, self._connection, tokens)
         return out + self._after(finish)
 
     def _after(self, finish: Finish) -> list[WireEvent]:

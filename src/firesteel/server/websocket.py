@@ -67,6 +67,14 @@ class Connection:
             timer.cancel()
             self._reading.cancel()
             await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
+            self._remember()
+
+    def _remember(self) -> None:
+        """Keep what only this connection knows: the tokens of its conversations, which may come back as text."""
+        pipeline = self.service.pipeline
+        if pipeline is not None:
+            for (scope, _), exact in self.known.kept.items():
+                pipeline.remember(scope, exact.tokens)
 
     async def _read_all(self) -> None:
         with suppress(WebSocketDisconnect, TimeoutError):
