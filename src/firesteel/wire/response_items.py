@@ -116,13 +116,6 @@ class CompactionIn(ItemFields, forbid_unknown_fields=True, kw_only=True):
     encrypted_content: str
 
 
-class ItemReference(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """An item that was stored with an earlier response."""
-
-    id: str
-    type: Literal["item_reference"] | None = None
-
-
 ITEMS: dict[str, type[msgspec.Struct]] = {
     "message": MessageItem,
     "function_call": FunctionCallIn,
