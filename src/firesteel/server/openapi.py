@@ -73,15 +73,22 @@ def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
 
 
 def _content(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
-    """Return the response by media type. The schema of a stream's data stands beside it: OpenAPI 3.1 has no place."""
+    """Return the response by media type; that of a stream describes one of its events."""
     if not operation.responses:
         return {"text/plain": {"schema": {"type": "string"}}}
     content: dict[str, Any] = {"application/json": {"schema": _any_of(operation.responses, schemas)}}
     if operation.events:
-        end = " The last event is `[DONE]`." if operation.has_done else ""
-        stream = {"type": "string", "description": f"Server-sent events with JSON in their data.{end}"}
-        data = _any_of((*operation.events, operation.error), schemas)
-        content["text/event-stream"] = {"schema": stream, "x-event-data": data}
+        events = (*operation.events, operation.error)
+        end = " The last one holds `[DONE]`." if operation.has_done else ""
+        stands = {"contentMediaType": "application/json", "contentSchema": _any_of(events, schemas)}
+        content["text/event-stream"] = {
+            "schema": {
+                "type": "object",
+                "description": f"One server-sent event; comments between them carry progress.{end}",
+                "required": ["data"],
+                "properties": {"event": {"type": "string"}, "data": {"type": "string", **stands}},
+            }
+        }
     return content
 
 
