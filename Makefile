@@ -10,7 +10,7 @@ PROMPT ?= Write a Python function that returns the n-th Fibonacci number, with a
 MODEL ?= qwen2.5-coder-0.5b
 export PROMPT PYTHON
 
-.PHONY: help setup run test test-fast test-model selftest sanitize check lint types docs docs-check fix bench bench-drafts bench-sessions clean
+.PHONY: help setup run test test-fast test-model test-clients selftest sanitize check lint types docs docs-check fix bench bench-drafts bench-sessions clean
 
 help:  ## list the verbs
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,10 @@ selftest: setup  ## compare this processor's kernels with the portable ones
 
 sanitize: setup  ## the same, and the tests of the native backend, with address and undefined-behaviour checks
 	@scripts/sanitize.sh
+
+test-clients: setup  ## real clients against a live server; installs them into a cache folder (npm and PyPI)
+	@scripts/install-clients.sh
+	@$(BIN)/pytest -m clients
 
 check: lint types docs-check  ## everything that reads the code without running it
 

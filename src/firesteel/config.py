@@ -64,6 +64,11 @@ def kv_folder(config: EngineConfig) -> Path:
     return Path(config.disk_folder) if config.disk_folder else home() / "kv"
 
 
+def response_file() -> str:
+    """Return the file that holds stored responses."""
+    return str(home() / "responses.db")
+
+
 def learned_folder(config: EngineConfig) -> Path:
     """Return the folder that holds what was learned of step costs; beside the KV on disk."""
     return kv_folder(config).with_name(kv_folder(config).name + "-learned")
@@ -80,6 +85,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     grace_seconds: float = 10.0
     idle_write_seconds: float = 60.0  # a client that takes nothing for this long counts as gone
     accept_any_model: bool = False
+    response_store: str | None = None  # SQLite file of stored responses; None = `response_file()`
+    socket_seconds: float = 3600.0  # a WebSocket lives no longer than this
 
     def __repr__(self) -> str:
         """Return the settings without the keys, which no log may show."""

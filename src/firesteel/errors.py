@@ -3,6 +3,7 @@
     FiresteelError                 everything we raise on purpose
     ├── RequestError          400  a request that cannot be honoured; names the field and the remedy
     │   ├── UnknownModel      404
+    │   ├── ResponseNotFound  404
     │   └── ContextTooLong    400  code context_length_exceeded
     ├── Unauthorized          401
     ├── BodyTooLarge          413
@@ -49,6 +50,13 @@ class UnknownModel(RequestError):
 
     status = 404
     code = "model_not_found"
+
+
+class ResponseNotFound(RequestError):
+    """There is no such response, or none that this client may see."""
+
+    status = 404
+    code = "response_not_found"
 
 
 class ContextTooLong(RequestError):

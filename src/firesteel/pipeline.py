@@ -8,7 +8,6 @@ import asyncio
 import os
 import sys
 import threading
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, asynccontextmanager, suppress
@@ -17,19 +16,18 @@ from itertools import count
 
 import msgspec
 
-from firesteel.errors import ContextTooLong, FiresteelError, UnknownModel
-from firesteel.request import openai_chat, openai_completions
+from firesteel.call import Call, Forgetful, Prepared
+from firesteel.errors import ContextTooLong, FiresteelError, RequestError, UnknownModel
+from firesteel.request import anthropic
 from firesteel.request.affinity import NO_HEADERS
-from firesteel.request.chat_template import Rendered
+from firesteel.request.chat_template import render_tail
+from firesteel.request.parsers import PARSERS
 from firesteel.request.render import check_sampling, tokens_of
 from firesteel.router.admission import Admission
-from firesteel.session.recall import RecallingTokenizer, TokenRecall
-from firesteel.stream.mailbox import Addressed, Mailbox
+from firesteel.session.recall import TokenRecall
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
-from firesteel.types import EngineClient, Event, Failure, Finish, ModelInfo, Request, Rewind, Tokenizer, Work
-
-PARSERS = {"chat": openai_chat.parse, "completion": openai_completions.parse}
+from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInfo, Request, Tokenizer, Work
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
@@ -38,10 +36,10 @@ FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no
 
 
 WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
-Waiting = Callable[[Request], Awaitable[None]]
+Waiting = Callable[[Request, int], Awaitable[None]]
 
 
-async def _wait_silently(_: Request) -> None:
+async def _wait_silently(_request: Request, _num_ahead: int) -> None:
     pass
 
 
@@ -53,68 +51,6 @@ def _yield_to_the_model() -> None:
     if sys.platform == "linux":
         with suppress(OSError):  # a sandbox may forbid it
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), RENDER_NICENESS)
-
-
-class Prepared(msgspec.Struct, frozen=True):
-    """A prompt in tokens, and the tokenizer that remembers what comes of it."""
-
-    rendered: Rendered
-    tokenizer: RecallingTokenizer
-    prediction: list[int] = []  # what the answer is expected to repeat
-
-
-class Call:
-    """One request on its way: its sequences in the engine, and the events that came back."""
-
-    def __init__(self, engine: EngineClient, request: Request, prompts: list[Prepared]) -> None:
-        self.request = request
-        self.forced_text = prompts[0].rendered.forced_text
-        self.num_prompt_tokens = len(prompts[0].rendered.tokens)  # of the first prompt, which is computed first
-        self.created = int(time.time())
-        self._engine = engine
-        self._prompts = prompts
-        self._mailbox = Mailbox()
-        self._live: dict[str, int] = {}
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether every sequence has ended and every event has been taken."""
-        return not self._live
-
-    def start(self, works: list[Work]) -> None:
-        """Hand the sequences to the engine."""
-        self._live = {work.id: choice for choice, work in enumerate(works)}
-        for choice, work in enumerate(works):
-            self._engine.add(work, partial(self._deliver, choice))
-
-    def _deliver(self, choice: int, event: Event) -> None:
-        """Take an event of a choice; what was computed is remembered, also when the client has left."""
-        if isinstance(event, Finish):
-            self._prompts[choice // self.request.n].tokenizer.remember(event.tokens)
-        self._mailbox.put(choice, event)
-
-    async def take(self, timeout: float) -> list[Addressed]:
-        """Return the events that came, at least one unless `timeout` seconds pass; a failure ends the call.
-
-        So does a rewind, which no wire format can tell its client yet.
-        """
-        events = await self._mailbox.take(timeout)
-        for _, event in events:
-            if isinstance(event, Finish | Failure):
-                self._live.pop(event.id, None)
-        if any(isinstance(event, Failure | Rewind) for _, event in events):
-            self.cancel()
-        return events
-
-    def fail(self, failure: Failure) -> None:
-        """End the call from outside, at shutdown: the client is told why."""
-        self._mailbox.put(0, failure)
-
-    def cancel(self) -> None:
-        """End every sequence that is still live."""
-        for id in self._live:
-            self._engine.cancel(id)
-        self._live.clear()
 
 
 class Pipeline:
@@ -156,18 +92,36 @@ class Pipeline:
     ) -> AsyncIterator[Call]:
         """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
-        `waiting` is awaited every second until then; `scope` says whose warm state may serve it, `headers` may
-        say which conversation it belongs to. Raises RequestError and its kin for what cannot be
-        honoured, Overloaded when the queue is full.
+        `waiting` is awaited every second until then, with the number of requests before this one; `scope`
+        says whose warm state may serve it, `headers` may say which conversation it belongs to. Raises
+        RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
         """
         self.admission.require_room()  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
+        async with self.run(request, len(body), waiting, scope=scope) as call:
+            yield call
+
+    @asynccontextmanager
+    async def run(
+        self,
+        request: Request,
+        num_bytes: int,
+        waiting: Waiting = _wait_silently,
+        *,
+        scope: str = "",
+        known: Sequence[int] = (),
+    ) -> AsyncIterator[Call]:
+        """Do the same for a request that was parsed from `num_bytes`.
+
+        `known`: the tokens of its conversation up to the end of the last answer, so that only the rest is rendered.
+        """
         self._check_model(request.model)
         with ExitStack() as stack:
-            ticket = stack.enter_context(self.admission.admitted(len(request.prompts) * request.n))
+            num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
+            ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))
             while not await self.admission.turn(ticket, WAITING_SECONDS):
-                await waiting(request)
-            prompts = await self._render(request, scope, len(body))
+                await waiting(request, self.admission.num_ahead(ticket))
+            prompts = self._go_on(request, known) or await self._render(request, scope, num_bytes)
             request, works = self._works(request, scope, prompts)
             call = Call(self._engine, request, prompts)
             self.calls.add(call)
@@ -176,6 +130,53 @@ class Pipeline:
             call.start(works)
             yield call
 
+    def steer(self, call: Call, request: Request, words: str, scope: str) -> str:
+        """Break into `call`, which answers `request`, with the user's `words`; return the id of what succeeds it.
+
+        Raises RequestError when the model's template has no fixed way to go on from an answer.
+        """
+        prompt = request.prompts[0]
+        assert isinstance(prompt, ChatPrompt)
+        said = (Message(role="assistant"), Message(role="user", content=words))
+        tail = render_tail((*prompt.messages, *said), prompt.tools, self._tokenizer)
+        work = self._work(request, scope, 0, call.prompts[0], request.max_tokens or self.context_tokens)
+        call.steer(msgspec.structs.replace(work, tokens=tail), partial(self.remember, scope))
+        return work.id
+
+    def _go_on(self, request: Request, known: Sequence[int]) -> list[Prepared]:
+        """Return the prompt as `known` and what follows; nothing where the template has no fixed way to go on."""
+        prompt = request.prompts[0]
+        if not known or not isinstance(prompt, ChatPrompt):
+            return []
+        try:
+            tail = render_tail(prompt.messages, prompt.tools, self._tokenizer)
+        except RequestError:
+            return []
+        return [Prepared([*known, *tail], Forgetful())]
+
+    def remember(self, scope: str, tokens: list[int]) -> None:
+        """Keep the exact tokens of a conversation for requests that send it as text; done in the background."""
+        self._renderer.submit(self._recall.restore, tokens, scope)
+
+    async def num_tokens(self, request: Request, num_bytes: int) -> int:
+        """Return how many tokens the prompt of `request` has. Raises RequestError as `run` does."""
+        self._check_model(request.model)
+        return len((await self._render(request, "", num_bytes))[0].tokens)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        """The model's own."""
+        return self._tokenizer
+
+    async def count_tokens(
+        self, body: bytes, request_id: str, *, scope: str, headers: Mapping[str, str] = NO_HEADERS
+    ) -> int:
+        """Return how many tokens the prompt of the Anthropic request in `body` has. Raises RequestError."""
+        request = anthropic.parse_count(body, request_id=request_id, defaults=self.info.sampling, headers=headers)
+        self._check_model(request.model)
+        (prompt,) = await self._render(request, scope, len(body))
+        return len(prompt.tokens)
+
     def stream_of(self, call: Call) -> ResponseStream:
         """Return the encoder of a streamed response."""
         return stream_of(
@@ -183,7 +184,6 @@ class Pipeline:
             created=call.created,
             model=self.model_id,
             tokenizer=self._tokenizer,
-            forced_text=call.forced_text,
         )
 
     def collector_of(self, call: Call) -> ResponseCollector:
@@ -193,11 +193,10 @@ class Pipeline:
             created=call.created,
             model=self.model_id,
             tokenizer=self._tokenizer,
-            forced_text=call.forced_text,
         )
 
     def _check_model(self, model: str) -> None:
-        if model != self.model_id and not self._accept_any_model:
+        if model not in (self.model_id, "") and not self._accept_any_model:
             raise UnknownModel(
                 f"`model`: {model!r} is not served here; send {self.model_id!r}, or start the server with "
                 "--accept-any-model",
@@ -233,8 +232,8 @@ class Pipeline:
         works = []
         is_cut = False
         for prompt in prompts:
-            tokens = prompt.rendered.tokens
-            room = self._room_for(tokens, "messages" if request.kind == "chat" else "prompt")
+            tokens = prompt.tokens
+            room = self._room_for(tokens, "messages" if request.kind in ("chat", "messages") else "prompt")
             max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
             works += [self._work(request, scope, n, prompt, max_tokens) for n in range(request.n)]
@@ -259,7 +258,7 @@ class Pipeline:
             sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
         return Work(
             id=f"{request.id}/{next(self._work_numbers)}",
-            tokens=prompt.rendered.tokens,
+            tokens=prompt.tokens,
             sampling=sampling,
             max_tokens=max_tokens,
             stop=request.stop,

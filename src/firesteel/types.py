@@ -6,13 +6,11 @@ All are frozen: one value type per arrow. The one mutable object, `Sequence`, li
 Units: engine offsets are tokens, wire offsets are code points of visible text, times are seconds.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable
 from enum import Enum
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol
 
 import msgspec
-
-Key = TypeVar("Key", bound=Hashable)
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -60,10 +58,15 @@ class TokenPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="tokens"):
 
 
 class FillPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="fill"):
-    """A hole to be filled between `prefix` and `suffix` by the model's own FIM tokens."""
+    """A hole to be filled between `prefix` and `suffix` by the model's own FIM tokens.
+
+    `files` (name, text) stand before them, the newest last; `middle` is how the insertion begins.
+    """
 
     prefix: str
     suffix: str
+    middle: str = ""
+    files: tuple[tuple[str, str], ...] = ()
 
 
 Prompt = ChatPrompt | TextPrompt | TokenPrompt | FillPrompt
@@ -73,7 +76,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """What a client asked for, whatever the wire format was. One `Request` yields `n` choices per prompt."""
 
     id: str
-    kind: Literal["chat", "completion"]
+    kind: Literal["chat", "completion", "messages", "infill"]
     model: str
     prompts: tuple[Prompt, ...]
     sampling: Sampling
@@ -86,6 +89,9 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     session: str | None = None  # the conversation or document that the client says this belongs to
     prediction: str = ""  # text that the answer is expected to repeat, in parts at least
     constraint: str | None = None  # a grammar that the answer must follow (`Work.constraint`)
+    predict_seconds: float | None = None  # an answer ends after this time, once it holds a line break
+    response_fields: tuple[str, ...] = ()  # paths of the parts of the response that are wanted; none = all
+    tier: Literal["default", "priority"] | None = None  # which queue was asked for; None = not said
     noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
 
 
@@ -191,32 +197,6 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", array_like=True):
 Event = Delta | Progress | Rewind | Finish | Failure
 
 
-def merge(deltas: Sequence[Delta]) -> Delta:
-    """Return one delta that says what consecutive `deltas` of one sequence say; there is at least one."""
-    if len(deltas) == 1:
-        return deltas[0]
-    text, num_tokens = "".join([delta.text for delta in deltas]), sum([delta.num_tokens for delta in deltas])
-    return Delta(deltas[0].id, text, num_tokens, [logprob for delta in deltas for logprob in delta.logprobs])
-
-
-def coalesce(events: Iterable[tuple[Key, Event]]) -> list[tuple[Key, Event]]:
-    """Merge the runs of deltas of each key; every key keeps its own order.
-
-    Whoever is slower than the engine, the socket or the client, gets fewer and longer events.
-    """
-    merged: list[tuple[Key, Event]] = []
-    waiting: dict[Key, list[Delta]] = {}
-    for key, event in events:
-        if isinstance(event, Delta):
-            waiting.setdefault(key, []).append(event)
-            continue
-        if deltas := waiting.pop(key, None):
-            merged.append((key, merge(deltas)))
-        merged.append((key, event))
-    merged.extend((key, merge(deltas)) for key, deltas in waiting.items())
-    return merged
-
-
 class EngineClient(Protocol):
     """An engine, wherever it runs."""
 
@@ -255,11 +235,16 @@ class State(Enum):
 
 
 class FimTokens(msgspec.Struct, frozen=True):
-    """The model's fill-in-the-middle token ids (prefix-suffix-middle order)."""
+    """The model's fill-in-the-middle token ids (prefix-suffix-middle order).
+
+    `repository` begins a prompt of several files and `file` each of them, where the model was trained so.
+    """
 
     prefix: int
     suffix: int
     middle: int
+    repository: int | None = None
+    file: int | None = None
 
 
 class Tokenizer(Protocol):

@@ -89,9 +89,9 @@ def test_architecture_names_every_package() -> None:
     assert not [str(folder.relative_to(SOURCE)) for folder in folders if f"{folder.name}/" not in text]
 
 
-def test_every_decision_has_its_own_number_and_is_listed() -> None:
-    folder = ROOT / "docs" / "decisions"
-    names = sorted(path.name for path in folder.glob("[0-9]*.md"))
+def test_every_decision_has_a_number_of_its_own_and_is_listed() -> None:
+    """Branches that are written side by side have ranges of numbers, so there may be gaps."""
+    names = [path.name for path in (ROOT / "docs" / "decisions").glob("[0-9]*.md")]
     assert len({name[:4] for name in names}) == len(names)
-    listed = (folder / "README.md").read_text(encoding="utf-8")
-    assert not [name for name in names if f"({name})" not in listed]
+    listed = (ROOT / "docs" / "decisions" / "README.md").read_text(encoding="utf-8")
+    assert [name for name in names if f"({name})" not in listed] == []

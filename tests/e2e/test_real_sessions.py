@@ -51,7 +51,7 @@ def serve(path: str) -> Iterator[Serve]:
 
 
 def prompt_of(backend: Backend, *messages: Message) -> list[int]:
-    return render(ChatPrompt(messages=messages), backend.tokenizer).tokens
+    return render(ChatPrompt(messages=messages), backend.tokenizer)
 
 
 def start(worker: EngineWorker, id: str, tokens: list[int], max_tokens: int) -> "queue.SimpleQueue[Event]":

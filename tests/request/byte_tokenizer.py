@@ -4,17 +4,20 @@ import re
 
 from firesteel.types import FimTokens
 
-CONTROLS = ("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|pre|>", "<|suf|>", "<|mid|>")
+CONTROLS = ("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|pre|>", "<|suf|>", "<|mid|>", "<|repo|>", "<|file|>")
 ID = {label: 256 + i for i, label in enumerate(CONTROLS)}
 
 
 class ByteTokenizer:
     """A `types.Tokenizer`; with `bos`, every prompt begins with <s>."""
 
-    def __init__(self, *, bos: bool = False, fim: bool = True, chat_template: str | None = None) -> None:
+    def __init__(
+        self, *, bos: bool = False, fim: bool = True, files: bool = False, chat_template: str | None = None
+    ) -> None:
         self.vocabulary_size = 256 + len(CONTROLS)
         self.end_tokens = frozenset({ID["</s>"], ID["<|im_end|>"]})
-        self.fim = FimTokens(ID["<|pre|>"], ID["<|suf|>"], ID["<|mid|>"]) if fim else None
+        markers = [ID[name] for name in ("<|pre|>", "<|suf|>", "<|mid|>", "<|repo|>", "<|file|>")]
+        self.fim = FimTokens(*markers[: 5 if files else 3]) if fim else None
         self.chat_template = chat_template
         self._prefix = [ID["<s>"]] if bos else []
 

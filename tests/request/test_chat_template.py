@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from firesteel.errors import RequestError
-from firesteel.request.chat_template import FALLBACK, Rendered, render
+from firesteel.request.chat_template import FALLBACK, render
 from firesteel.types import ChatPrompt, Message
 from tests.request.byte_tokenizer import ID, ByteTokenizer
 
@@ -22,7 +22,7 @@ def rendered(
     """Return the rendered prompt as text."""
     tokenizer = ByteTokenizer(chat_template=source)
     prompt = ChatPrompt(messages=messages or USER, tools=tools, tool_choice=tool_choice)
-    return tokenizer.text(render(prompt, tokenizer).tokens)
+    return tokenizer.text(render(prompt, tokenizer))
 
 
 def test_fallback_is_chatml() -> None:
@@ -48,14 +48,14 @@ def test_fallback_shows_tools_and_calls() -> None:
 
 def test_control_tokens_of_the_template_are_recognised() -> None:
     tokenizer = ByteTokenizer()
-    tokens = render(ChatPrompt(messages=USER), tokenizer).tokens
+    tokens = render(ChatPrompt(messages=USER), tokenizer)
     assert tokens[0] == ID["<|im_start|>"]
 
 
 @pytest.mark.parametrize("source", ["{{ bos_token }}{{ messages[0].content }}", "{{ messages[0].content }}"])
 def test_bos_stands_once(source: str) -> None:
     tokenizer = ByteTokenizer(bos=True, chat_template=source)
-    assert render(ChatPrompt(messages=USER), tokenizer).tokens == [ID["<s>"], *b"hi"]
+    assert render(ChatPrompt(messages=USER), tokenizer) == [ID["<s>"], *b"hi"]
 
 
 def test_unknown_bos_is_empty_and_eos_is_the_first_end_token() -> None:
@@ -130,22 +130,6 @@ def test_tools_that_may_not_be_called_need_no_such_template() -> None:
 
 def test_no_tools_are_shown_when_none_may_be_called() -> None:
     assert rendered(None, tools=TOOLS, tool_choice="none") == rendered(None)
-
-
-@pytest.mark.parametrize(
-    ("choice", "forced"),
-    [
-        ("auto", ""),
-        ("required", '<tool_call>\n{"name": "'),
-        ("f", '<tool_call>\n{"name": "f", "arguments": '),
-    ],
-)
-def test_forced_call_is_the_end_of_the_prompt(choice: str, forced: str) -> None:
-    tokenizer = ByteTokenizer()
-    result = render(ChatPrompt(messages=USER, tools=TOOLS, tool_choice=choice), tokenizer)
-    assert isinstance(result, Rendered)
-    assert result.forced_text == forced
-    assert tokenizer.text(result.tokens).endswith("<|im_start|>assistant\n" + forced)
 
 
 def test_the_template_is_told_the_tool_choice_when_there_are_tools() -> None:

@@ -194,7 +194,6 @@ def test_tool_choice(choice: object, expected: str) -> None:
         ({"tools": [{"type": "function", "function": {"name": "a\n"}}]}, "tools[0].function.name"),
         ({"tools": [{"type": "custom", "custom": {"name": "a"}}]}, "tools[0].type"),
         ({"top_logprobs": 2}, "top_logprobs"),
-        ({"tools": [WEATHER], "response_format": {"type": "json_object"}}, "response_format"),
         ({"prediction": {"type": "content"}}, "prediction.content"),
         ({"prediction": {"type": "diff", "content": "x"}}, "prediction.type"),
         ({"prediction": {"type": "content", "content": [{"type": "text"}]}}, "prediction.content[0].text"),
@@ -215,18 +214,18 @@ def test_a_prediction_is_the_text_of_its_parts() -> None:
     assert parsed(prediction={"type": "content", "content": parts}, n=2).prediction == "x = 1\n"
 
 
-def test_a_response_format_goes_with_tools_that_are_not_on_offer() -> None:
+def test_a_response_format_goes_with_tools() -> None:
     wanted = {"type": "json_object"}
     assert parsed(response_format=wanted).constraint is not None
     assert parsed(response_format=wanted, tools=[WEATHER], tool_choice="none").constraint is not None
     assert parsed(response_format={"type": "text"}, tools=[WEATHER]).constraint is None
-    assert "tool_choice" in refused(response_format=wanted, tools=[WEATHER]).message
+    assert parsed(response_format=wanted, tools=[WEATHER]).constraint is not None
 
 
 def test_one_call_only_is_a_stop_string() -> None:
     assert parsed(tools=[WEATHER], parallel_tool_calls=False, stop="x").stop == ("x", "</tool_call>")
     named = {"type": "function", "function": {"name": "weather"}}
-    assert parsed(tools=[WEATHER], tool_choice=named).stop == ("</tool_call>",)
+    assert parsed(tools=[WEATHER], tool_choice=named).constraint is not None
     assert parsed(tools=[WEATHER], parallel_tool_calls=True).stop == ()
     assert parsed(tools=[WEATHER], tool_choice="none", parallel_tool_calls=False).stop == ()
     assert parsed(parallel_tool_calls=False).stop == ()

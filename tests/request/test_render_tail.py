@@ -71,10 +71,10 @@ partial_answers = st.lists(words).map(lambda texts: "x" + "".join(texts) + "y") 
 def test_prompt_answer_and_tail_are_the_whole(tokenizer: Tokenizer, answer: str, longer: bool) -> None:
     before = (ASK, said("Which?"), MORE) if longer else (ASK,)
     whole = (*before, said(answer), MORE)
-    prompt = render(ChatPrompt(messages=before), tokenizer).tokens
+    prompt = render(ChatPrompt(messages=before), tokenizer)
     ids = tokenizer.encode(answer, special=False)
     tail = render_tail(whole, (), tokenizer)
-    full = render(ChatPrompt(messages=whole), tokenizer).tokens
+    full = render(ChatPrompt(messages=whole), tokenizer)
     assert written(prompt + ids + tail, tokenizer) == written(full, tokenizer)
 
 
@@ -84,7 +84,7 @@ def test_tools_and_calls_stay_where_they_are(tokenizer: Tokenizer) -> None:
     turn = Message(role="assistant", content="Let me", tool_calls=(call,))
     messages = (Message(role="system", content="s"), ASK, turn, MORE)
     tail = written(render_tail(messages, TOOLS, tokenizer), tokenizer)
-    full = written(render(ChatPrompt(messages=messages, tools=TOOLS), tokenizer).tokens, tokenizer)
+    full = written(render(ChatPrompt(messages=messages, tools=TOOLS), tokenizer), tokenizer)
     assert "tool_call" not in tail
     assert full.endswith(tail)
 
@@ -96,7 +96,7 @@ def test_the_broken_text_itself_does_not_matter(text: str) -> None:
         assert render_tail((ASK, said(text), MORE), (), tokenizer) == expected
 
 
-@pytest.mark.parametrize("messages", [(), (MORE,), (ASK, MORE), (ASK, said("x")), (said("x"), ASK, MORE)])
+@pytest.mark.parametrize("messages", [(), (MORE,), (ASK, MORE), (ASK, said("x"))])
 def test_messages_that_end_otherwise(messages: tuple[Message, ...]) -> None:
     with pytest.raises(RequestError, match="must end with") as caught:
         render_tail(messages, (), ByteTokenizer())

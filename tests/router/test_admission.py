@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firesteel.clock import ManualClock
 from firesteel.errors import Overloaded
-from firesteel.router.admission import AHEAD_SEQUENCES, Admission
+from firesteel.router.admission import AHEAD_SEQUENCES, MAX_OVERTAKES, Admission
 
 
 def test_running_plus_queue_and_no_more() -> None:
@@ -112,3 +112,49 @@ async def test_a_cancellation_that_comes_together_with_the_turn_is_not_lost() ->
         await waiting
     for stack in stacks:
         stack.close()
+
+
+def order_of(kinds: list[bool]) -> list[int]:
+    """Return the order in which waiting requests, fast or not, get their turn when one at a time may run."""
+    admission = Admission(1, 100, ManualClock().now)
+    running = [admission.admitted(1 + AHEAD_SEQUENCES)]
+    running[0].__enter__()
+    contexts = [admission.admitted(1 + AHEAD_SEQUENCES, is_fast=kind) for kind in kinds]
+    tickets = [context.__enter__() for context in contexts]
+    waiting, order = set(range(len(kinds))), []
+    for _ in kinds:
+        running.pop().__exit__(None, None, None)
+        (started,) = [number for number in waiting if tickets[number].turn.is_set()]
+        waiting.remove(started)
+        order.append(started)
+        running.append(contexts[started])
+    running.pop().__exit__(None, None, None)
+    assert admission.num_in_flight == 0
+    return order
+
+
+def test_fast_requests_go_first() -> None:
+    assert order_of([False, False, True, True]) == [2, 3, 0, 1]
+
+
+@given(st.lists(st.booleans(), max_size=40))
+def test_nobody_is_overtaken_without_end_and_each_queue_keeps_its_order(kinds: list[bool]) -> None:
+    order = order_of(kinds)
+    for kind in (True, False):
+        assert [n for n in order if kinds[n] is kind] == [n for n, is_fast in enumerate(kinds) if is_fast is kind]
+    num_fast = 0
+    for place, number in enumerate(order):
+        num_fast = num_fast + 1 if kinds[number] else 0
+        if num_fast > MAX_OVERTAKES:
+            assert all(kinds[later] for later in order[place:])
+
+
+def test_how_many_wait_before_one() -> None:
+    admission = Admission(1, 100, ManualClock().now)
+    with ExitStack() as stack:
+        first, *others = (
+            stack.enter_context(admission.admitted(1 + AHEAD_SEQUENCES, is_fast=is_fast))
+            for is_fast in (False, False, False, True)
+        )
+        assert admission.num_ahead(first) == 0
+        assert [admission.num_ahead(ticket) for ticket in others] == [1, 2, 0]

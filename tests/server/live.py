@@ -28,6 +28,7 @@ PATIENCE_SECONDS = 10.0
 SCRIPT: dict[str, Any] = {
     "rules": [
         {"match": "^hello", "say": "Hello. What shall we write? 🦊 ok"},
+        {"match": "^json", "say": '{"ok": true}'},
         {"match": "^slow", "step_ms": 10},
         {"match": "^stall", "stall_at": 3, "stall_ms": 60_000},
         {"match": "^late", "stall_at": 0, "stall_ms": 2_500},
@@ -139,7 +140,7 @@ def serving(
         path.write_text(json.dumps(script))
         port = free_port()
         keep = () if "--disk-cache" in arguments else ("--disk-cache", "0")  # nothing of a test outlives it
-        where = ("--port", str(port), *keep)
+        where = ("--port", str(port), "--response-store", ":memory:", *keep)
         line = firesteel("serve", "--backend", "scripted", "--script", str(path), *where, *arguments)
         log = Path(folder, "log")
         with log.open("wb") as file:

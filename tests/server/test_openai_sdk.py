@@ -211,3 +211,58 @@ async def test_many_streams_at_once(server: Live) -> None:
         together = await asyncio.gather(*[text(number) for number in range(20)])
         assert together == [await text(number) for number in range(20)]
     assert len(set(together)) == 20
+
+
+WRITE: Any = {
+    "type": "function",
+    "function": {
+        "name": "write_file",
+        "description": "Write a file.",
+        "parameters": {
+            "type": "object",
+            "properties": {"path": {"type": "string"}, "lines": {"type": "array", "items": {"type": "integer"}}},
+            "required": ["lines", "path"],
+            "additionalProperties": False,
+        },
+    },
+}
+
+
+def test_a_named_tool_is_called_by_its_schema_whatever_was_asked(client: openai.OpenAI) -> None:
+    named: Any = {"type": "function", "function": {"name": "write_file"}}
+    chunks = streamed_chat(client, "hello", tools=[WEATHER, WRITE], tool_choice=named, max_tokens=200)
+    calls = [call for chunk in chunks for choice in chunk.choices for call in choice.delta.tool_calls or ()]
+    assert [call.function.name for call in calls if call.function.name] == ["write_file"]
+    arguments = json.loads("".join(call.function.arguments for call in calls))
+    assert set(arguments) == {"path", "lines"}
+    assert chunks[-1].choices[0].finish_reason == "tool_calls"
+
+
+def test_a_format_and_tools_together(client: openai.OpenAI) -> None:
+    wanted: Any = {"type": "json_schema", "json_schema": {"name": "n", "schema": {"const": {"ok": True}}}}
+    for text, called in (("json", False), ("What is the weather in Paris?", True)):
+        answer = client.chat.completions.create(
+            model="scripted", messages=user(text), tools=[WEATHER], response_format=wanted, temperature=0
+        )
+        message = answer.choices[0].message
+        assert bool(message.tool_calls) is called
+        if not called:
+            assert json.loads(message.content or "") == {"ok": True}
+
+
+def test_the_tier_that_served_is_named(client: openai.OpenAI) -> None:
+    def tier(**fields: Any) -> str | None:
+        answer = client.chat.completions.create(model="scripted", messages=user("hello"), **fields)
+        tier: str | None = answer.service_tier
+        return tier
+
+    assert [tier(service_tier="fast"), tier(service_tier="flex"), tier()] == ["priority", "default", None]
+
+
+def test_fields_without_effect_are_named(client: openai.OpenAI) -> None:
+    sent: Any = {"reasoning_effort": "low", "user": "me", "metadata": {"a": "b"}, "store": True}
+    answer: Any = client.chat.completions.create(
+        model="scripted", messages=user("hello"), max_completion_tokens=5, **sent
+    )
+    assert sorted(answer.firesteel["noted"]) == sorted(sent)
+    assert answer.usage.completion_tokens == 5

@@ -157,7 +157,7 @@ def test_a_changed_last_turn_keeps_what_stands_before_it() -> None:
     assert tokens == plain.encode(text, special=True)
 
 
-def test_forced_text_of_a_tool_call_is_part_of_the_prompt() -> None:
+def test_the_beginning_of_a_call_may_be_part_of_the_prompt() -> None:
     plain = shared_tokenizer()
     recall = TokenRecall(plain)
     prompt = '<|user|>weather?<|end|><|assistant|><tool_call>\n{"name": "f", "arguments": '

@@ -27,9 +27,9 @@ def test_a_conversation_whose_answers_are_not_in_the_usual_tokens() -> None:
         messages.append(Message(role="user", content=CODE[500 * number :][:400]))
         tokenizer = recall.tokenizer("", "s")
         prompt = ChatPrompt(messages=tuple(messages))
-        tokens = render(prompt, tokenizer).tokens
+        tokens = render(prompt, tokenizer)
         assert tokens[: len(known)] == known
-        assert written(tokens, plain) == written(render(prompt, plain).tokens, plain)
+        assert written(tokens, plain) == written(render(prompt, plain), plain)
         text = CODE[500 * number + 400 :][:600]
         cuts = sorted(chance.sample(range(len(text)), 20))
         parts = [text[begin:end] for begin, end in zip([0, *cuts], [*cuts, len(text)], strict=True)]

@@ -141,15 +141,15 @@ def runs(draw: st.DrawFn, num_choices: int, *, logprobs: bool) -> Run:
     return run
 
 
-def stream_bytes(request: Request, run: Sequence[tuple[int, Event]], forced_text: str = "") -> bytes:
+def stream_bytes(request: Request, run: Sequence[tuple[int, Event]]) -> bytes:
     """Return the whole SSE stream."""
-    stream = stream_of(request, created=CREATED, model="m", tokenizer=TOKENIZER, forced_text=forced_text)
+    stream = stream_of(request, created=CREATED, model="m", tokenizer=TOKENIZER)
     return stream.begin() + b"".join([stream.event(choice, event) for choice, event in run]) + stream.end()
 
 
-def body_of(request: Request, run: Sequence[tuple[int, Event]], forced_text: str = "") -> dict[str, Any]:
+def body_of(request: Request, run: Sequence[tuple[int, Event]]) -> dict[str, Any]:
     """Return the response in one body."""
-    collector = collector_of(request, created=CREATED, model="m", tokenizer=TOKENIZER, forced_text=forced_text)
+    collector = collector_of(request, created=CREATED, model="m", tokenizer=TOKENIZER)
     for choice, event in run:
         collector.event(choice, event)
     body: dict[str, Any] = json.loads(collector.body())

@@ -10,7 +10,6 @@ from firesteel.stream.openai import collector_of
 from firesteel.stream.openai_chat import ChatStream
 from firesteel.types import Failure, Progress, Request
 from firesteel.wire.openai_chat import ChatDelta
-from firesteel.wire.tool_calls import forced_text
 from tests.stream.stream_cases import (
     CALL,
     CREATED,
@@ -75,11 +74,10 @@ def _choice(index: int, choice: dict[str, Any], num_logprobs: int | None) -> dic
 def test_chunks_put_together_are_the_whole_response(
     data: st.DataObject, n: int, with_tools: bool, num_logprobs: int | None
 ) -> None:
-    forced = data.draw(st.sampled_from(["", forced_text(None)])) if with_tools else ""
     request = chat_request(n=n, tools=TOOLS if with_tools else (), num_logprobs=num_logprobs, include_usage=True)
     run = data.draw(runs(n, logprobs=num_logprobs is not None))
-    chunks = chunks_of(stream_bytes(request, run, forced))
-    assert put_together(chunks, num_logprobs) == body_of(request, run, forced)
+    chunks = chunks_of(stream_bytes(request, run))
+    assert put_together(chunks, num_logprobs) == body_of(request, run)
 
 
 class SlowChatStream(ChatStream):
@@ -167,11 +165,24 @@ def test_without_tools_the_syntax_is_text(request_: Request) -> None:
     assert body_of(request_, [(0, delta(CALL)), (0, finish())])["choices"][0]["message"]["content"] == CALL
 
 
-def test_forced_call() -> None:
-    run: Run = [(0, delta('f", "arguments": {"x": 1}}')), (0, finish())]
-    body = body_of(chat_request(tools=TOOLS, tool_choice="required"), run, forced_text(None))
-    (call,) = body["choices"][0]["message"]["tool_calls"]
-    assert call["function"] == {"name": "f", "arguments": '{"x": 1}'}
+def test_arguments_are_streamed_in_pieces() -> None:
+    run: Run = [(0, delta(CALL[:40])), (0, delta(CALL[40:46])), (0, delta(CALL[46:])), (0, finish())]
+    chunks = chunks_of(stream_bytes(chat_request(tools=TOOLS), run))
+    calls = [chunk["choices"][0]["delta"].get("tool_calls", [{}])[0] for chunk in chunks]
+    pieces = [call["function"]["arguments"] for call in calls if call]
+    assert len(pieces) > 3
+    assert "".join(pieces) == '{"x": 1}'
+
+
+def test_a_malformed_call_is_reported_and_is_no_content() -> None:
+    broken = '{"name": 1}'
+    request = chat_request(tools=TOOLS)
+    run: Run = [(0, delta(f"a<tool_call>{broken}</tool_call>")), (0, finish())]
+    body = body_of(request, run)
+    assert body["choices"][0]["message"]["content"] == "a"
+    assert body["choices"][0]["finish_reason"] == "stop"
+    last = chunks_of(stream_bytes(request, run))[-1]
+    assert last["firesteel"]["malformed_calls"] == body["firesteel"]["malformed_calls"] == [broken]
 
 
 def test_an_answer_that_the_server_cut_says_so() -> None:

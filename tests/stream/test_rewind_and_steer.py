@@ -8,7 +8,6 @@ from firesteel.errors import EngineFailure
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.sse import SSEDecoder, SSEMessage
 from firesteel.types import Request, Rewind
-from firesteel.wire.tool_calls import forced_text
 from tests.stream.stream_cases import (
     CREATED,
     TOKENIZER,
@@ -59,12 +58,11 @@ def test_a_steered_answer_stops_and_says_why(request_: Request) -> None:
 
 @pytest.mark.parametrize("choice", ["auto", "required", "f"])
 def test_an_answer_of_no_tokens_is_empty_whatever_was_forced(choice: str) -> None:
-    forced = {"auto": "", "required": forced_text(None), "f": forced_text("f")}[choice]
     request = chat_request(tools=TOOLS, tool_choice=choice, max_tokens=0)
     run: Run = [(0, finish("length", num_output=0))]
-    body = body_of(request, run, forced)
+    body = body_of(request, run)
     assert body["choices"][0]["message"]["content"] == ""
     assert body["choices"][0]["finish_reason"] == "length"
-    chunks = chunks_of(stream_bytes(request, run, forced))
+    chunks = chunks_of(stream_bytes(request, run))
     assert "".join(chunk["choices"][0]["delta"].get("content", "") for chunk in chunks) == ""
     assert chunks[-1]["choices"][0]["finish_reason"] == "length"

@@ -97,13 +97,12 @@ def test_noted_fields_are_named_once_and_in_order() -> None:
         "messages.content.cache_control",
         "metadata",
         "response_format.json_schema.name",
-        "tools.function.strict",
         "user",
     ]
 
 
 def test_null_false_and_empty_fields_ask_for_nothing() -> None:
-    body = chat(user=None, metadata={}, store=False, functions=[], moderation=None, service_tier="")
+    body = chat(user=None, metadata={}, store=False, functions=[], moderation=None, service_tier=None)
     assert examine(body) == ()
 
 

@@ -5,7 +5,7 @@ import pytest
 from firesteel.errors import ContextTooLong, EngineFailure, NotReady, Overloaded, RequestError
 from firesteel.types import Failure
 from firesteel.wire.errors import encode_error, error_of
-from firesteel.wire.model_list import ModelCard, encode_models
+from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
 
 def test_envelope_has_all_four_keys() -> None:
@@ -40,7 +40,18 @@ def test_a_foreign_code_does_not_stick_to_the_class() -> None:
 
 
 def test_model_list() -> None:
-    assert json.loads(encode_models([ModelCard(id="m", created=7, max_model_len=32768)])) == {
+    card = ModelCard(id="m", created=7, max_model_len=8, context_length=8, meta=ModelMeta(n_ctx=8, n_ctx_train=32))
+    assert json.loads(encode_models([card])) == {
         "object": "list",
-        "data": [{"id": "m", "object": "model", "created": 7, "owned_by": "firesteel", "max_model_len": 32768}],
+        "data": [
+            {
+                "id": "m",
+                "object": "model",
+                "created": 7,
+                "owned_by": "firesteel",
+                "max_model_len": 8,
+                "context_length": 8,
+                "meta": {"n_ctx": 8, "n_ctx_train": 32},
+            }
+        ],
     }

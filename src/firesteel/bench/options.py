@@ -10,6 +10,7 @@ Kind = Literal[
     "decode",
     "prefill",
     "pipeline",
+    "wire",
     "edits",
     "fresh",
     "agent",

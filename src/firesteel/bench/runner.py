@@ -3,7 +3,7 @@
 from importlib import import_module
 
 from firesteel import machine
-from firesteel.bench import peer, pipeline
+from firesteel.bench import peer, pipeline, wire
 from firesteel.bench.options import Kind, Options
 from firesteel.bench.report import Measurement, Peer, Report, ratio_median
 from firesteel.bench.subject import subject_of
@@ -30,6 +30,8 @@ def run(options: Options) -> Report:
     """Measure and return the report. Raises `ModelError`, `ConfigError` or `EngineFailure`."""
     if options.kind == "pipeline":
         return pipeline.run(options.pairs, options.tokens[0] if options.tokens else None)
+    if options.kind == "wire":
+        return wire.run(options.pairs)
     peer_name = peer.describe() if options.with_peer else ""
     subject = subject_of(options)
     description, load = machine.describe(), machine.load_average()

@@ -35,7 +35,7 @@ def measure(num_tokens: int) -> dict[str, float]:
     backend = ScriptedBackend(None, config, SystemClock())
     request, request_seconds = timed(lambda: parse(BODY, request_id="stages", defaults=Sampling(temperature=0)))
     rendered, render_seconds = timed(lambda: tokens_of(request.prompts[0], backend.tokenizer))
-    work = Work(id="stages", tokens=rendered.tokens, sampling=request.sampling, max_tokens=num_tokens)
+    work = Work(id="stages", tokens=rendered, sampling=request.sampling, max_tokens=num_tokens)
     steps(backend, config, work)  # the endless text is made once; later runs find it
     events, engine_seconds = timed(lambda: steps(backend, config, work))
     frames, send_seconds = timed(lambda: framed(events))

@@ -134,7 +134,7 @@ def words(number: int) -> str:
 def steer(engine: EngineWorker, subject: Subject, floor: Bare, conversation: Conversation, number: int) -> Split:
     """Begin the answer, steer it, and measure the floor at that place."""
     messages = tuple(Message(role=m["role"], content=m["content"]) for m in conversation.messages)  # type: ignore[arg-type]
-    prompt = render(ChatPrompt(messages=messages), subject.tokenizer).tokens
+    prompt = render(ChatPrompt(messages=messages), subject.tokenizer)
     broken_off = (Message(role="assistant", content=""), Message(role="user", content=words(number)))
     tail = render_tail((*messages, *broken_off), (), subject.tokenizer)
     first, second, tokens = Stream(), Stream(), count()

@@ -8,6 +8,7 @@ from firesteel import __version__
 from firesteel.cli import bench, cache, complete, doctor, guard, models, run, serve
 from firesteel.cli.chat import command as chat
 from firesteel.cli.common import reported
+from firesteel.cli.setup import command as setup
 
 app = typer.Typer(
     help="Firesteel: a latency-first coding engine on your own hardware. Start with `firesteel run`.",
@@ -41,4 +42,5 @@ app.add_typer(models.app, name="models")
 app.add_typer(cache.app, name="cache")
 app.add_typer(guard.app, name="guard")
 app.command("bench")(reported()(bench.bench))
+app.command("setup")(reported()(setup.setup))
 app.command("doctor")(reported()(doctor.doctor))

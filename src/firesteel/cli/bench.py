@@ -32,6 +32,7 @@ KINDS: dict[Kind, About] = {
     "decode": About("tokens a second of a greedy answer", SERVERS),
     "prefill": About("prompt tokens a second up to the first token", SERVERS),
     "pipeline": About("everything but the model, on the scripted backend", frozenset({"--pairs", "--tokens"})),
+    "wire": About("turns, loops and crowds on /v1/responses, on the scripted backend", frozenset({"--pairs"}), 9),
     "edits": About("rewriting real files, with drafts and without", SERVERS, 3),
     "fresh": About("the same of new functions, where drafts help least", SERVERS, 3),
     "agent": About("the same of agents' turns, which quote what tools said", SERVERS, 3),
@@ -75,7 +76,7 @@ PairsOption = Annotated[
     typer.Option(
         min=1,
         help="How often each server is asked; churn: rounds.",
-        show_default="5, edits, fresh, agent and json 3, share and churn 2, restart 1",
+        show_default="5, wire 9, edits, fresh, agent and json 3, share and churn 2, restart 1",
     ),
 ]
 TokensOption = Annotated[

@@ -45,7 +45,7 @@ def generate(
     backend = worker.backend
     limit = min(backend.capabilities.num_cells, backend.info.context_length)
     fill_limit = limit - min(max_tokens or 256, limit // 2)
-    tokens = tokens_of(prompt, backend.tokenizer, fill_limit=fill_limit).tokens
+    tokens = tokens_of(prompt, backend.tokenizer, fill_limit=fill_limit)
     room = limit - len(tokens)
     if room < 1:
         raise ContextTooLong(f"the prompt has {len(tokens)} tokens and the context {limit}; ask for a larger --context")

@@ -40,6 +40,12 @@ GraceOption = Annotated[float, typer.Option(min=0, help="Seconds that streams ge
 AnyModelOption = Annotated[
     bool, typer.Option("--accept-any-model", help="Serve this model under any name a client sends.")
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        help="SQLite file of stored responses; `:memory:` keeps them for this run.", show_default="responses.db"
+    ),
+]
 
 
 def serve(
@@ -64,6 +70,7 @@ def serve(
     max_body_mb: MaxBodyOption = 16,
     grace: GraceOption = 10.0,
     accept_any_model: AnyModelOption = False,
+    response_store: StoreOption = None,
 ) -> None:
     """Serve the model at http://HOST:PORT/v1 until Ctrl-C. Ready when GET /health answers 200."""
     own = {"chunk_tokens": chunk, "max_live": max_live}
@@ -78,6 +85,7 @@ def serve(
         max_body_bytes=max_body_mb * 1_000_000,
         grace_seconds=grace,
         accept_any_model=accept_any_model,
+        response_store=response_store,
     )
     start(engine, server)
 

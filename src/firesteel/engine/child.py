@@ -22,7 +22,8 @@ from firesteel.engine import messages
 from firesteel.engine.statistics import Statistics
 from firesteel.engine.worker import EngineWorker
 from firesteel.errors import FiresteelError
-from firesteel.types import Event, coalesce
+from firesteel.events import coalesce
+from firesteel.types import Event
 
 # Seconds after which a thread that wants the interpreter lock gets it from one that never sleeps.
 # Only the scripted backend steps that fast; it bounds how long its events wait for company.

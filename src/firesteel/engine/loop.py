@@ -236,9 +236,10 @@ class Engine:
         steer, sequence.successor = sequence.successor, None
         if steer is not None and sequence.reason != "cancelled":
             self._succeed(sequence, steer)
+            self._emit_finish(sequence)
         else:
+            self._emit_finish(sequence)  # first, so that the client does not wait for its KV to be saved
             self._forget(sequence, keep=True)
-        self._emit_finish(sequence)
         if steer is not None and sequence.reason == "cancelled":
             self._emit(Failure(steer.work.id, "not_running", f"{sequence.id!r} was cancelled before"))
 

@@ -47,14 +47,7 @@ FALLBACK = """\
 _TEMPLATE_ERRORS = (jinja2.TemplateError, TypeError, ValueError, LookupError, ArithmeticError, RecursionError)
 
 
-class Rendered(msgspec.Struct, frozen=True):
-    """A prompt in tokens. `forced_text` is its last part, when the answer must begin with a tool call."""
-
-    tokens: list[int]
-    forced_text: str = ""
-
-
-def render(prompt: ChatPrompt, tokenizer: Tokenizer) -> Rendered:
+def render(prompt: ChatPrompt, tokenizer: Tokenizer) -> list[int]:
     """Return the tokens of `prompt`, ending where the assistant's turn begins.
 
     Raises `RequestError` that names the messages when the template does not take them, and the tools when
@@ -65,26 +58,25 @@ def render(prompt: ChatPrompt, tokenizer: Tokenizer) -> Rendered:
     if tools and not ("tools" in source and tool_calls.OPEN in source):
         message = f"`tools`: this model does not write {tool_calls.OPEN}; remove them or choose another model"
         raise RequestError(message, param="tools")
-    forced = _forced_text(prompt.tool_choice) if tools else ""
     text = _render_text(source, prompt, tools, tokenizer)
-    return Rendered(with_prefix(tokenizer.encode(text + forced, special=True), tokenizer), forced)
+    return with_prefix(tokenizer.encode(text, special=True), tokenizer)
 
 
 def render_tail(messages: tuple[Message, ...], tools: tuple[dict[str, Any], ...], tokenizer: Tokenizer) -> list[int]:
-    """Return the tokens that go on from an assistant's turn that was broken off and is in the KV as it is.
+    """Return the tokens that go on from an assistant's turn that is in the KV as it is, broken off or complete.
 
-    The last message holds the user's new words, the one before it is that turn. The tokens close the turn
-    and write the user's own, up to where the next answer begins; the turn's text itself is not looked at.
-    Raises `RequestError` when the messages do not end like that, or when the template does not write the
-    text of an assistant's turn exactly once.
+    The turn is the last one of the assistant's; after it come the user's new words, or what tools answered.
+    The tokens close the turn and write what follows, up to where the next answer begins; the turn's text
+    itself is not looked at. Raises `RequestError` when the messages do not end like that, or when the template
+    does not write the text of an assistant's turn exactly once.
     """
-    if [message.role for message in messages[-2:]] != ["assistant", "user"]:
+    place = max((i for i, message in enumerate(messages) if message.role == "assistant"), default=len(messages))
+    if place >= len(messages) - 1:
         message = "`messages` must end with the assistant's turn and the user's new words; send both"
         raise RequestError(message, param="messages")
-    *before, turn, words = messages
     mark = uuid4().hex
-    turn = msgspec.structs.replace(turn, content=mark, tool_calls=())
-    prompt = ChatPrompt(messages=(*before, turn, words), tools=tools)
+    turn = msgspec.structs.replace(messages[place], content=mark, tool_calls=())
+    prompt = ChatPrompt(messages=(*messages[:place], turn, *messages[place + 1 :]), tools=tools)
     parts = _render_text(tokenizer.chat_template or FALLBACK, prompt, tools, tokenizer).split(mark)
     if len(parts) != 2:
         message = "`messages`: the model's chat template does not write an answer as it is; send them as a new request"
@@ -96,12 +88,6 @@ def with_prefix(tokens: list[int], tokenizer: Tokenizer) -> list[int]:
     """Return `tokens` with the tokens that every prompt begins with (BOS), which stand there only once."""
     prefix = tokenizer.prompt_prefix()
     return tokens if tokens[: len(prefix)] == prefix else prefix + tokens
-
-
-def _forced_text(tool_choice: str) -> str:
-    if tool_choice == "auto":
-        return ""
-    return tool_calls.forced_text(None if tool_choice == "required" else tool_choice)
 
 
 def _render_text(source: str, prompt: ChatPrompt, tools: tuple[dict[str, Any], ...], tokenizer: Tokenizer) -> str:

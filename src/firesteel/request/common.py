@@ -1,11 +1,14 @@
 """What both OpenAI endpoints parse alike."""
 
+from typing import Literal
+
 import msgspec
 
 from firesteel.errors import RequestError
 from firesteel.types import Sampling
 from firesteel.wire import fields
 from firesteel.wire.openai_common import MAX_CHOICES, GenerationBody
+from firesteel.wire.openai_responses import PromptBody
 
 
 def sampling_of(body: GenerationBody, defaults: Sampling, num_logprobs: int | None) -> Sampling:
@@ -28,6 +31,13 @@ def noted_of(body: GenerationBody) -> tuple[str, ...]:
     """Return the fields without effect. Raises `RequestError` for a field that cannot be honoured."""
     idle = ("stream_options",) if body.stream_options is not None and not body.stream else ()
     return idle + fields.examine(body)
+
+
+def tier_of(body: GenerationBody | PromptBody) -> Literal["default", "priority"] | None:
+    """Return the queue that serves the request, by OpenAI's names for it; None when it names none."""
+    if body.service_tier is None:
+        return None
+    return "priority" if body.service_tier in ("priority", "fast", "ultrafast") else "default"
 
 
 def includes_usage(body: GenerationBody) -> bool:

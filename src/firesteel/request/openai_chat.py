@@ -6,8 +6,9 @@ import msgspec
 
 from firesteel.errors import RequestError
 from firesteel.request.affinity import BILLING_NOTE, NO_HEADERS, session_of, without_billing
-from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of
+from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of, tier_of
 from firesteel.request.constraint import constraint_of
+from firesteel.request.tool_grammar import Tooling, tooling_of
 from firesteel.types import ChatPrompt, Message, Request, Sampling
 from firesteel.wire import tool_calls
 from firesteel.wire.decode import decode
@@ -38,6 +39,7 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
         tools=tuple(map(_tool, chat.tools or ())),
         tool_choice=_tool_choice(chat),
     )
+    tooling = _tooling(chat, prompt)
     return Request(
         id=request_id,
         kind="chat",
@@ -51,8 +53,9 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
         include_usage=includes_usage(chat),
         session=session_of(chat.prompt_cache_key, headers),
         prediction=_prediction(chat.prediction),
-        constraint=_constraint(chat, prompt),
-        noted=noted_of(chat) + (BILLING_NOTE,) * is_billed,
+        constraint=tooling.constraint,
+        tier=tier_of(chat),
+        noted=noted_of(chat) + tooling.noted + (BILLING_NOTE,) * is_billed,
     )
 
 
@@ -163,17 +166,13 @@ def _prediction(prediction: Prediction | None) -> str:
     return content if isinstance(content, str) else "".join([part.text for part in content])
 
 
-def _constraint(chat: ChatBody, prompt: ChatPrompt) -> str | None:
-    """Return the grammar of the answer. A call would not follow it, so tools must not be on offer."""
-    constraint = constraint_of(chat.response_format)
-    if constraint is not None and prompt.tools and prompt.tool_choice != "none":
-        message = '`response_format` cannot go with `tools` yet; send `tool_choice: "none"` or remove one of the two'
-        raise RequestError(message, param="response_format")
-    return constraint
+def _tooling(chat: ChatBody, prompt: ChatPrompt) -> Tooling:
+    strict = [tool.function.name for tool in chat.tools or () if tool.function.strict]
+    single = chat.parallel_tool_calls is False
+    return tooling_of(prompt, strict=strict, answer=constraint_of(chat.response_format), single=single)
 
 
 def _stop_of_single_call(chat: ChatBody, prompt: ChatPrompt) -> tuple[str, ...]:
     """Stop after the first call where only one is wanted."""
-    named = isinstance(chat.tool_choice, NamedToolChoice)
-    single = named or (chat.parallel_tool_calls is False and prompt.tool_choice != "none")
+    single = chat.parallel_tool_calls is False and prompt.tool_choice != "none"
     return (tool_calls.CLOSE,) if single and prompt.tools else ()

@@ -1,12 +1,12 @@
 """Any prompt to tokens."""
 
 from firesteel.errors import RequestError
-from firesteel.request.chat_template import Rendered, render, with_prefix
+from firesteel.request.chat_template import render, with_prefix
 from firesteel.request.fim import render_fill
 from firesteel.types import ChatPrompt, FillPrompt, Prompt, Sampling, TextPrompt, Tokenizer
 
 
-def tokens_of(prompt: Prompt, tokenizer: Tokenizer, *, fill_limit: int | None = None) -> Rendered:
+def tokens_of(prompt: Prompt, tokenizer: Tokenizer, *, fill_limit: int | None = None) -> list[int]:
     """Return the tokens of `prompt`; a fill prompt is clipped to `fill_limit` tokens.
 
     Raises `RequestError` for a prompt that the model cannot take, or that is empty.
@@ -14,7 +14,7 @@ def tokens_of(prompt: Prompt, tokenizer: Tokenizer, *, fill_limit: int | None = 
     if isinstance(prompt, ChatPrompt):
         return render(prompt, tokenizer)
     if isinstance(prompt, FillPrompt):
-        return Rendered(render_fill(prompt, tokenizer, limit=fill_limit))
+        return render_fill(prompt, tokenizer, limit=fill_limit)
     if isinstance(prompt, TextPrompt):
         tokens = with_prefix(tokenizer.encode(prompt.text, special=True), tokenizer)
     else:
@@ -22,7 +22,7 @@ def tokens_of(prompt: Prompt, tokenizer: Tokenizer, *, fill_limit: int | None = 
         _check_ids(tokens, tokenizer, "prompt")
     if not tokens:
         raise RequestError("`prompt` is empty; send at least one character or token", param="prompt")
-    return Rendered(tokens)
+    return tokens
 
 
 def check_sampling(sampling: Sampling, tokenizer: Tokenizer) -> None:

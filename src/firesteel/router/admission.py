@@ -1,7 +1,8 @@
 """Who may come in: as many sequences as can run plus a bounded queue; beyond that a 503 with retry-after.
 
 Who is in waits for its turn before any work is done for it: a queued request costs its body's bytes, and
-the model's threads share their cores with nobody's tokeniser.
+the model's threads share their cores with nobody's tokeniser. There are two queues: a fast request goes
+before the others, which never wait for more than `MAX_OVERTAKES` of them in a row.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ SMOOTHING = 0.2  # weight of the newest request in the average duration
 FIRST_GUESS_SECONDS = 1.0
 
 
+MAX_OVERTAKES = 4
 AHEAD_SEQUENCES = 2  # prepared beyond those that run, so that the engine never waits for a tokeniser
 
 
@@ -35,7 +37,9 @@ class Admission:
         self.num_in_flight = 0
         self.num_refused = 0
         self._num_started = 0
-        self._queue: deque[Ticket] = deque()
+        self._fast: deque[Ticket] = deque()
+        self._others: deque[Ticket] = deque()
+        self._num_overtakes = 0  # fast requests that went, since one of the others did, while these waited
         self._now = now
         self._average_seconds = FIRST_GUESS_SECONDS
 
@@ -49,12 +53,12 @@ class Admission:
             )
 
     @contextmanager
-    def admitted(self, num_sequences: int) -> Iterator[Ticket]:
+    def admitted(self, num_sequences: int, *, is_fast: bool = False) -> Iterator[Ticket]:
         """Count `num_sequences` as in flight for as long as the context lasts. Raises Overloaded."""
         self.require_room(num_sequences)
         self.num_in_flight += num_sequences
         started = self._now()
-        ticket = self._queued(num_sequences)
+        ticket = self._queued(num_sequences, self._fast if is_fast else self._others)
         try:
             yield ticket
         finally:
@@ -71,9 +75,14 @@ class Admission:
                     await ticket.turn.wait()
         return ticket.turn.is_set()
 
-    def _queued(self, num_sequences: int) -> Ticket:
+    def num_ahead(self, ticket: Ticket) -> int:
+        """Return how many requests wait before that of `ticket`, if none comes that overtakes it."""
+        waiting = [*self._fast, *self._others]
+        return waiting.index(ticket) if ticket in waiting else 0
+
+    def _queued(self, num_sequences: int, queue: deque[Ticket]) -> Ticket:
         ticket = Ticket(num_sequences)
-        self._queue.append(ticket)
+        queue.append(ticket)
         self._call_next()
         return ticket
 
@@ -82,17 +91,25 @@ class Admission:
         return not self._num_started or total <= self.max_live + AHEAD_SEQUENCES
 
     def _leave(self, ticket: Ticket) -> None:
-        if ticket in self._queue:
-            self._queue.remove(ticket)
+        queue = next((queue for queue in (self._fast, self._others) if ticket in queue), None)
+        if queue is not None:
+            queue.remove(ticket)
         else:
             self._num_started -= ticket.num_sequences
         self._call_next()
 
     def _call_next(self) -> None:
-        while self._queue and self._may_start(self._queue[0]):
-            following = self._queue.popleft()
+        while (queue := self._next_queue()) and self._may_start(queue[0]):
+            following = queue.popleft()
+            is_overtaking = queue is self._fast and bool(self._others)
+            self._num_overtakes = self._num_overtakes + 1 if is_overtaking else 0
             self._num_started += following.num_sequences
             following.turn.set()
+
+    def _next_queue(self) -> deque[Ticket]:
+        """Return the queue whose first request is next; an empty one when nobody waits."""
+        is_fair = self._num_overtakes < MAX_OVERTAKES or not self._others
+        return self._fast if self._fast and is_fair else self._others
 
     def retry_after(self) -> float:
         """Return the seconds until a place is likely to be free: one average request, spread over the live."""

@@ -3,16 +3,19 @@
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable
+from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Receive, Scope, Send
 
 from firesteel import types
+from firesteel.call import Call
 from firesteel.errors import BodyTooLarge, FiresteelError, Overloaded, RequestError
-from firesteel.pipeline import WAITING_SECONDS, Call, Pipeline
+from firesteel.pipeline import WAITING_SECONDS, Pipeline
 from firesteel.server.metrics import Metrics
 from firesteel.stream import sse
 from firesteel.stream.mailbox import Addressed
+from firesteel.stream.openai import error_event
 from firesteel.types import Delta, Failure, Finish, Progress
 from firesteel.wire.errors import encode_error, error_of
 
@@ -50,6 +53,7 @@ class Answer:
         self._received_at = time.perf_counter()
         self._has_begun = False  # the response's status has been sent
         self._has_text = False
+        self.service: Any = None  # whoever made this, for the answers that need more than the pipeline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and end all work for this request as soon as the client is gone."""
@@ -107,12 +111,12 @@ class Answer:
             else:
                 await self._collect(call)
 
-    async def _wait(self, request: types.Request) -> None:
+    async def _wait(self, request: types.Request, num_ahead: int) -> None:
         """Keep the connection of a queued stream visibly alive."""
         if request.stream:
             if not self._has_begun:
                 await self._begin(EVENT_STREAM)
-            await self._write(sse.comment("queued"))
+            await self._write(sse.comment(f"queued {num_ahead}"))
 
     async def _stream(self, call: Call) -> None:
         """Send SSE. The status waits for the engine's first word, so that an early failure is a real status."""
@@ -157,7 +161,7 @@ class Answer:
         headers = [
             (b"content-type", content_type),
             (b"cache-control", b"no-store"),
-            (b"x-request-id", self._id.encode()),
+            (b"request-id" if self._kind == "messages" else b"x-request-id", self._id.encode()),
             (b"openai-processing-ms", b"%d" % milliseconds),
             *(extra or []),
         ]
@@ -175,14 +179,13 @@ class Answer:
 
     async def _send_error(self, error: FiresteelError) -> None:
         """Send `error` with its status, or as the stream's last event when the status is out already."""
-        body = encode_error(error)
         if self._has_begun:
-            await self._write(sse.encode(body), last=True)
+            await self._write(error_event(error, self._kind), last=True)
             return
         extra = []
         if isinstance(error, Overloaded):
             extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
-        await self._send_whole(body, error.status, extra)
+        await self._send_whole(encode_error(error, self._kind), error.status, extra)
 
 
 async def _disconnected(receive: Receive) -> None:

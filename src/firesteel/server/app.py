@@ -1,32 +1,40 @@
 """The routes and the life of the server process."""
 
 import asyncio
-import json
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Literal, TypeVar
 
+import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, WebSocketRoute
 
 from firesteel.backend import open_tokenizer
-from firesteel.config import EngineConfig, ServerConfig, kv_folder
+from firesteel.config import EngineConfig, ServerConfig, kv_folder, response_file
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
 from firesteel.pipeline import Pipeline
+from firesteel.responses.background import Background
+from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
+from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import scope_of
 from firesteel.server.metrics import Metrics
+from firesteel.server.operations import OPERATIONS
+from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
-from firesteel.wire.model_list import ModelCard, encode_models
+from firesteel.wire.health import Health
+from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
+AnswerT = TypeVar("AnswerT", bound=Answer)
 LOADING_RETRY_SECONDS = 2.0
 MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-priority thread
 
@@ -44,6 +52,8 @@ class Service:
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
         self.pipeline: Pipeline | None = None
+        self.responses: Responses | None = None
+        self.background = Background()
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self._engine_config = engine_config
@@ -74,7 +84,10 @@ class Service:
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
+        await self.background.close()
         await self.engine.close()
+        if self.responses is not None:
+            self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
 
@@ -90,9 +103,9 @@ class Service:
             raise NotReady("the model is being loaded; try again", retry_after=LOADING_RETRY_SECONDS)
         return self.pipeline
 
-    def answer(self, request: Request, kind: str) -> Answer:
-        """Return the response to a POST that asks the model for something."""
-        return Answer(
+    def answer(self, request: Request, kind: str, answer: type[AnswerT] = Answer) -> AnswerT:  # type: ignore[assignment]
+        """Return the response to a request that asks the model for something."""
+        made = answer(
             self.ready_pipeline(),
             self.metrics,
             request,
@@ -100,11 +113,26 @@ class Service:
             max_body_bytes=self.config.max_body_bytes,
             idle_write_seconds=self.config.idle_write_seconds,
         )
+        made.service = self
+        return made
+
+    def ready_responses(self) -> Responses:
+        """Return the responses. Raises NotReady as `ready_pipeline` does."""
+        pipeline = self.ready_pipeline()
+        if self.responses is None:
+            self.responses = Responses(pipeline, ResponseStore(self.config.response_store or response_file()))
+        return self.responses
 
     def card(self) -> ModelCard:
         """Return the entry of `GET /v1/models`."""
         pipeline = self.ready_pipeline()
-        return ModelCard(id=self.model_id, created=self._started, max_model_len=pipeline.context_tokens)
+        return ModelCard(
+            id=self.model_id,
+            created=self._started,
+            max_model_len=pipeline.context_tokens,
+            context_length=pipeline.context_tokens,
+            meta=ModelMeta(n_ctx=pipeline.context_tokens, n_ctx_train=pipeline.info.context_length),
+        )
 
 
 async def chat_completions(request: Request) -> Answer:
@@ -124,8 +152,6 @@ async def list_models(request: Request) -> Response:
 
 async def get_model(request: Request) -> Response:
     """`GET /v1/models/{model}`."""
-    import msgspec
-
     card = _service(request).card()
     if request.path_params["model"] != card.id:
         raise UnknownModel(f"there is no model {request.path_params['model']!r}; see GET /v1/models")
@@ -136,9 +162,10 @@ async def health(request: Request) -> Response:
     """`GET /health`: 200 when requests are answered, 503 while the model loads or the engine restarts."""
     service = _service(request)
     is_ready = service.pipeline is not None and service.engine.ready is not None
-    status = "ok" if is_ready else "restarting" if service.engine.num_restarts else "loading"
-    body = {"status": status, "model": service.model_id, "engine_restarts": service.engine.num_restarts}
-    return Response(json.dumps(body), 200 if is_ready else 503, media_type="application/json")
+    num_restarts = service.engine.num_restarts
+    status: Literal["ok", "loading", "restarting"] = "restarting" if num_restarts else "loading"
+    body = Health(status="ok" if is_ready else status, model=service.model_id, engine_restarts=num_restarts)
+    return Response(msgspec.json.encode(body), 200 if is_ready else 503, media_type="application/json")
 
 
 async def metrics(request: Request) -> Response:
@@ -150,7 +177,7 @@ async def metrics(request: Request) -> Response:
     return Response(text, media_type="text/plain; version=0.0.4")
 
 
-OPEN_PATHS = frozenset({"/health"})  # answered without a key, for load balancers
+OPEN_PATHS = frozenset(operation.path for operation in OPERATIONS if operation.is_open)  # need no key
 
 
 def routes() -> list[Route]:
@@ -158,6 +185,10 @@ def routes() -> list[Route]:
     return [
         Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         Route("/v1/completions", completions, methods=["POST"]),
+        *responses.routes(),
+        *anthropic.routes(),
+        *llama.routes(),
+        *openapi.routes(),
         Route("/v1/models", list_models, methods=["GET"]),
         Route("/v1/models/{model:path}", get_model, methods=["GET"]),
         Route("/health", health, methods=["GET"]),
@@ -184,7 +215,7 @@ def create_app(service: Service) -> Starlette:
             await service.close()
 
     app = Starlette(
-        routes=[_guarded(route) for route in routes()],
+        routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
         lifespan=lifespan,
         exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
     )
@@ -210,7 +241,7 @@ async def _error(request: Request, error: Exception) -> Response:
     headers = {"x-request-id": getattr(request.state, "request_id", "")}
     if isinstance(error, NotReady):
         headers["retry-after"] = str(round(error.retry_after))
-    return Response(encode_error(error), error.status, headers, media_type="application/json")
+    return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -219,9 +250,15 @@ async def _http_error(request: Request, error: Exception) -> Response:
     known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in routes())
     wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
     wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
-    return Response(encode_error(wrapped), error.status_code, error.headers or {}, media_type="application/json")
+    body = encode_error(wrapped, _kind(request))
+    return Response(body, error.status_code, error.headers or {}, media_type="application/json")
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
     wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
-    return Response(encode_error(wrapped), 500, media_type="application/json")
+    return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
+
+
+def _kind(request: Request) -> str:
+    """Return the kind of request whose wire format an error is written in."""
+    return "messages" if request.url.path.startswith("/v1/messages") else "chat"

@@ -4,7 +4,7 @@ import hmac
 import ipaddress
 from hashlib import blake2b
 
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
 from firesteel.errors import ConfigError, Unauthorized
 
@@ -25,7 +25,7 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def scope_of(request: Request, api_keys: tuple[str, ...]) -> str:
+def scope_of(request: HTTPConnection, api_keys: tuple[str, ...]) -> str:
     """Return whose warm state serves the request: the hash of its key, "" where none is needed.
 
     Raises Unauthorized when it carries none of `api_keys`. Takes the same time whichever key it is.
@@ -33,8 +33,12 @@ def scope_of(request: Request, api_keys: tuple[str, ...]) -> str:
     if not api_keys:
         return ""
     scheme, _, sent = request.headers.get("authorization", "").partition(" ")
+    if not scheme:  # as Anthropic's clients send it
+        scheme, sent = "bearer", request.headers.get("x-api-key", "")
     key = sent.strip(" \t").encode("latin-1")  # the bytes that were sent
     matches = [hmac.compare_digest(key, known.encode()) for known in api_keys]
     if scheme.lower() != "bearer" or not any(matches):
-        raise Unauthorized("send the server's key as `Authorization: Bearer KEY` (FIRESTEEL_API_KEY)")
+        raise Unauthorized(
+            "send the server's key as `Authorization: Bearer KEY` or `x-api-key: KEY` (FIRESTEEL_API_KEY)"
+        )
     return blake2b(key, digest_size=8, person=b"firesteel").hexdigest()

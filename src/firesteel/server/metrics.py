@@ -17,6 +17,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._requests = Counter("firesteel_requests", "Requests answered", ["endpoint", "status"], registry=registry)
+        self._sockets = Counter("firesteel_sockets", "WebSocket connections taken", registry=registry)
         self._tokens = Counter("firesteel_tokens", "Tokens of finished sequences", ["kind"], registry=registry)
         self._ttft = Histogram(
             "firesteel_ttft_seconds", "Request to first text sent", buckets=SECONDS, registry=registry
@@ -40,6 +41,10 @@ class Metrics:
     def answered(self, endpoint: str, status: int) -> None:
         """Count a response."""
         self._requests.labels(endpoint, str(status)).inc()
+
+    def socket_opened(self) -> None:
+        """Count a WebSocket."""
+        self._sockets.inc()
 
     def first_text(self, seconds: float) -> None:
         """Record a TTFT."""

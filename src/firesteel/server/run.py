@@ -44,13 +44,16 @@ class _Server(uvicorn.Server):
 def serve(engine_config: EngineConfig, config: ServerConfig) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigError or ModelError when it cannot start."""
     check_bind(config.host, config.api_keys)
+    _allow_files()
     listening = _listen(config)
     service = Service(engine_config, config)
     uvicorn_config = uvicorn.Config(
         create_app(service),
         lifespan="on",
         http="httptools",
-        ws="none",
+        ws="websockets-sansio",  # 1,000 idle sockets fit into 100 MB
+        ws_max_size=config.max_body_bytes,
+        ws_per_message_deflate=True,
         access_log=False,
         log_level="warning",
         server_header=False,
@@ -78,6 +81,16 @@ def _listen(config: ServerConfig) -> socket.socket:
     except OSError as error:
         raise ConfigError(f"cannot listen on {config.host}:{config.port} ({error}); try another --port") from None
     return listening
+
+
+def _allow_files() -> None:
+    """Let as many connections be open as this system allows: a thousand are more than the usual 1,024 files."""
+    if sys.platform != "win32":
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < hard:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _drop_vanished(listening: socket.socket, seconds: float) -> None:

@@ -2,7 +2,8 @@
 
 import asyncio
 
-from firesteel.types import Event, coalesce
+from firesteel.events import coalesce
+from firesteel.types import Event
 
 Addressed = tuple[int, Event]  # (choice, event)
 

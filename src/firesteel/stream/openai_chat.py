@@ -25,23 +25,25 @@ from firesteel.wire.openai_chat import (
     ToolCall,
     ToolCallDelta,
 )
-from firesteel.wire.tool_calls import CallArguments, CallBegin, Content, Piece, ToolCallParser
+from firesteel.wire.tool_calls import CallArguments, CallBegin, Content, Parsed, Piece, ToolCallParser
 
 
 class ChatStream(ResponseStream):
-    """The streamed response to a chat request.
+    """The streamed response to a chat request. `created` is in Unix seconds."""
 
-    `created` is in Unix seconds; `forced_text` is the part of the answer that stood in the prompt.
-    """
-
-    def __init__(
-        self, request: Request, *, created: int, model: str, tokenizer: Tokenizer, forced_text: str = ""
-    ) -> None:
+    def __init__(self, request: Request, *, created: int, model: str, tokenizer: Tokenizer) -> None:
         super().__init__(request, tokenizer)
         usage = None if request.include_usage else UNSET
-        self._blank = ChatChunk(id=response_id(request), created=created, model=model, choices=[], usage=usage)
+        self._blank = ChatChunk(
+            id=response_id(request),
+            created=created,
+            model=model,
+            choices=[],
+            usage=usage,
+            service_tier=request.tier or UNSET,
+        )
         choices = range(self._tally.num_choices)
-        self._parsers = [_parser(request, choice, forced_text) for choice in choices]
+        self._parsers = [parser_of(request, choice) for choice in choices]
         self._frames = [self._frame(choice) for choice in choices]
 
     def begin(self) -> bytes:
@@ -58,7 +60,7 @@ class ChatStream(ResponseStream):
         parser = self._parsers[choice]
         if parser is None and not delta.logprobs:
             return self._content(choice, delta.text) if delta.text else b""
-        return self._pieces(choice, _pieces_of(parser, delta.text), delta.logprobs)
+        return self._pieces(choice, self._tally.well_formed(pieces_of(parser, delta.text)), delta.logprobs)
 
     def _content(self, choice: int, text: str) -> bytes:
         """The hot path: only the text is encoded."""
@@ -81,7 +83,7 @@ class ChatStream(ResponseStream):
     def _finish(self, choice: int, finish: Finish) -> bytes:
         self._tally.add(choice, finish)
         parser = self._parsers[choice]
-        held = self._pieces(choice, parser.finish(), []) if parser else b""
+        held = self._pieces(choice, self._tally.well_formed(finish_of(parser, finish)), [])
         return held + self._chunk(choice, ChatDelta(), finish_reason=_finish_reason(parser, finish))
 
     def _chunk(
@@ -106,26 +108,24 @@ class ChatStream(ResponseStream):
 class ChatCollector(ResponseCollector):
     """The response to a chat request in one JSON body; arguments as for `ChatStream`."""
 
-    def __init__(
-        self, request: Request, *, created: int, model: str, tokenizer: Tokenizer, forced_text: str = ""
-    ) -> None:
+    def __init__(self, request: Request, *, created: int, model: str, tokenizer: Tokenizer) -> None:
         super().__init__(request, tokenizer)
         self._created = created
         self._model = model
         choices = range(self._tally.num_choices)
-        self._parsers = [_parser(request, choice, forced_text) for choice in choices]
+        self._parsers = [parser_of(request, choice) for choice in choices]
         self._pieces: list[list[Piece]] = [[] for _ in choices]
         self._logprobs: list[list[TokenLogprob]] = [[] for _ in choices]
         self._reasons = ["" for _ in choices]
 
     def _delta(self, choice: int, delta: Delta) -> None:
-        self._pieces[choice] += _pieces_of(self._parsers[choice], delta.text)
+        self._pieces[choice] += self._tally.well_formed(pieces_of(self._parsers[choice], delta.text))
         self._logprobs[choice] += delta.logprobs
 
     def _finish(self, choice: int, finish: Finish) -> None:
         self._tally.add(choice, finish)
         parser = self._parsers[choice]
-        self._pieces[choice] += parser.finish() if parser else []
+        self._pieces[choice] += self._tally.well_formed(finish_of(parser, finish))
         self._reasons[choice] = _finish_reason(parser, finish)
 
     def body(self) -> bytes:
@@ -139,6 +139,7 @@ class ChatCollector(ResponseCollector):
                 choices=[self._choice(choice) for choice in range(self._tally.num_choices)],
                 usage=self._tally.usage(),
                 firesteel=self._tally.firesteel(),
+                service_tier=self._request.tier or UNSET,
             )
         )
 
@@ -157,17 +158,23 @@ def response_id(request: Request) -> str:
     return f"chatcmpl-{request.id}"
 
 
-def _parser(request: Request, choice: int, forced_text: str) -> ToolCallParser | None:
+def parser_of(request: Request, choice: int, prefix: str = "call") -> ToolCallParser | None:
     """Return what parses the calls of a choice; None when there are no tools to be called, or no answer."""
     prompt = request.prompts[0]
     assert isinstance(prompt, ChatPrompt)
     if not prompt.tools or prompt.tool_choice == "none" or request.max_tokens == 0:
         return None
-    return ToolCallParser(forced_text, prefix=f"call_{request.id}_{choice}")
+    return ToolCallParser(prefix=f"{prefix}_{request.id}_{choice}")
 
 
-def _pieces_of(parser: ToolCallParser | None, text: str) -> list[Piece]:
+def pieces_of(parser: ToolCallParser | None, text: str) -> list[Parsed]:
+    """Return what `text` says."""
     return parser.feed(text) if parser else [Content(text)]
+
+
+def finish_of(parser: ToolCallParser | None, finish: Finish) -> list[Parsed]:
+    """Return what was still held when the answer ended."""
+    return parser.finish(is_cut=finish.reason != "stop") if parser else []
 
 
 def _finish_reason(parser: ToolCallParser | None, finish: Finish) -> str:

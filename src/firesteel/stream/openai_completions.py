@@ -21,7 +21,14 @@ class CompletionStream(ResponseStream):
     def __init__(self, request: Request, *, created: int, model: str, tokenizer: Tokenizer) -> None:
         super().__init__(request, tokenizer)
         usage = None if request.include_usage else UNSET
-        self._blank = Completion(id=response_id(request), created=created, model=model, choices=[], usage=usage)
+        self._blank = Completion(
+            id=response_id(request),
+            created=created,
+            model=model,
+            choices=[],
+            usage=usage,
+            service_tier=request.tier or UNSET,
+        )
         choices = range(self._tally.num_choices)
         self._writers = [_logprobs_writer(request, tokenizer) for _ in choices]
         self._frames = [self._frame(choice) for choice in choices]
@@ -102,6 +109,7 @@ class CompletionCollector(ResponseCollector):
                 choices=[self._choice(choice, echo) for choice, echo in enumerate(echoes)],
                 usage=self._tally.usage(),
                 firesteel=self._tally.firesteel(),
+                service_tier=self._request.tier or UNSET,
             )
         )
 

@@ -36,6 +36,8 @@ class ResponseStream(ABC):
         self._tally = Tally(request)
         self._failed = False
 
+    _error_event = ""  # the name of an SSE event that carries an error
+
     @abstractmethod
     def begin(self) -> bytes:
         """Return what can be sent before there is any text."""
@@ -65,7 +67,7 @@ class ResponseStream(ABC):
     def fail(self, error: FiresteelError) -> bytes:
         """Return `error` as the last event: no `[DONE]` follows, since the answer is not complete."""
         self._failed = True
-        return sse.encode(encode_error(error))
+        return sse.encode(encode_error(error, self._request.kind), self._error_event)
 
     @abstractmethod
     def _delta(self, choice: int, delta: Delta) -> bytes: ...

@@ -12,11 +12,11 @@ DONE = b"data: [DONE]\n\n"
 _FIELDS = ("data", "event", "id", "retry")
 
 
-def encode(data: bytes) -> bytes:
-    """Return one event that carries `data`."""
+def encode(data: bytes, event: str = "") -> bytes:
+    """Return one event that carries `data`, named `event` if that is given (a line without line breaks)."""
     if b"\n" in data or b"\r" in data:
         data = b"\ndata: ".join(data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n"))
-    return b"data: %b\n\n" % data
+    return (b"event: %b\n" % event.encode() if event else b"") + b"data: %b\n\n" % data
 
 
 def comment(text: str) -> bytes:

@@ -1,5 +1,7 @@
 """What the choices of one request cost together. Choices are numbered prompt by prompt, `n` for each."""
 
+from collections.abc import Sequence
+
 from msgspec import UNSET
 
 from firesteel.types import DraftUsage, Finish, Request, Usage
@@ -12,6 +14,7 @@ from firesteel.wire.openai_common import (
     Timings,
     WireUsage,
 )
+from firesteel.wire.tool_calls import Malformed, Parsed, Piece
 
 PREDICTION = "prediction"  # the source of drafts that a client's `prediction` is
 
@@ -31,6 +34,7 @@ class Tally:
         self._n = request.n
         self._noted = request.noted
         self._finished: dict[int, Finish] = {}
+        self._malformed: list[str] = []
 
     @property
     def is_complete(self) -> bool:
@@ -42,6 +46,11 @@ class Tally:
         assert 0 <= choice < self.num_choices
         assert choice not in self._finished
         self._finished[choice] = finish
+
+    def well_formed(self, pieces: Sequence[Parsed]) -> list[Piece]:
+        """Return `pieces` without the malformed calls, which `firesteel` reports instead."""
+        self._malformed += [piece.text for piece in pieces if isinstance(piece, Malformed)]
+        return [piece for piece in pieces if not isinstance(piece, Malformed)]
 
     def usage(self) -> WireUsage:
         """Return OpenAI's `usage` of all choices."""
@@ -74,6 +83,7 @@ class Tally:
                 decode_seconds=max(usage.decode_seconds for usage in usages),
             ),
             speculation=_speculation(usages) if any(usage.num_steps for usage in usages) else UNSET,
+            malformed_calls=self._malformed or UNSET,
             cancelled="cancelled" in reasons or UNSET,
             steered="steered" in reasons or UNSET,
         )

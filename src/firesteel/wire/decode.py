@@ -38,32 +38,41 @@ def decode(body: bytes, struct: type[T]) -> T:
         raise RequestError(message, code="invalid_json") from None
 
 
+def convert(value: object, struct: type[T], path: str) -> T:
+    """Return the `struct` that `value`, a part of a decoded body at `path`, holds. Raises as `decode` does."""
+    try:
+        return msgspec.convert(value, struct)
+    except msgspec.ValidationError as error:
+        raise _explain(str(error), struct, path) from None
+
+
 @lru_cache
 def _decoder(struct: type[T]) -> msgspec.json.Decoder[T]:
     return msgspec.json.Decoder(struct)
 
 
-def _explain(text: str, struct: type[msgspec.Struct]) -> RequestError:
-    """Turn msgspec's one-line message into an error that says what to send instead."""
-    place = _PLACE.search(text)
-    parent = place[1].lstrip(".") if place else ""
-    what = text[: place.start()] if place else text
+def _explain(text: str, struct: type[msgspec.Struct], root: str = "") -> RequestError:
+    """Turn msgspec's one-line message into an error that says what to send instead; `struct` stands at `root`."""
+    found = _PLACE.search(text)
+    parent = found[1].lstrip(".") if found else ""
+    what = text[: found.start()] if found else text
     if unknown := _UNKNOWN.match(what):
-        return _unknown_field(unknown[1][:80], parent, struct)
+        return _unknown_field(unknown[1][:80], parent, struct, root)
     if missing := _MISSING.match(what):
-        param = _join(parent, missing[1])
+        param = _join(root, _join(parent, missing[1]))
         return RequestError(f"`{param}` is missing; send it", param=param, code="missing_required_parameter")
-    if not parent:
+    place = _join(root, parent)
+    if not place:
         return RequestError(f"the body is not a JSON object: {what}")
-    return RequestError(f"`{parent}`: {what}{_allowed(parent, struct)}", param=parent)
+    return RequestError(f"`{place}`: {what}{_allowed(parent, struct)}", param=place)
 
 
-def _unknown_field(name: str, parent: str, struct: type[msgspec.Struct]) -> RequestError:
+def _unknown_field(name: str, parent: str, struct: type[msgspec.Struct], root: str) -> RequestError:
     prefix = _INDEX.sub("", parent)
     siblings = [path.rpartition(".")[2] for path in annotations(struct) if path.rpartition(".")[0] == prefix]
     near = difflib.get_close_matches(name, siblings, n=1)
-    remedy = f"did you mean `{_join(parent, near[0])}`?" if near else "remove it"
-    param = _join(parent, name)
+    remedy = f"did you mean `{_join(root, _join(parent, near[0]))}`?" if near else "remove it"
+    param = _join(root, _join(parent, name))
     return RequestError(f"`{param}` is not a known field; {remedy}", param=param, code="unknown_parameter")
 
 

@@ -21,8 +21,34 @@ class ErrorEnvelope(msgspec.Struct):
     error: ErrorDetail
 
 
-def encode_error(error: FiresteelError) -> bytes:
-    """Return `error` as JSON."""
+class AnthropicError(msgspec.Struct):
+    """What went wrong, in Anthropic's words."""
+
+    type: str
+    message: str
+
+
+class AnthropicErrorEnvelope(msgspec.Struct, tag="error"):
+    """The same for `/v1/messages`; in a stream, the event `error`."""
+
+    error: AnthropicError
+
+
+_ANTHROPIC_TYPES = {
+    400: "invalid_request_error",
+    401: "authentication_error",
+    404: "not_found_error",
+    405: "invalid_request_error",
+    413: "request_too_large",
+    503: "overloaded_error",
+}
+
+
+def encode_error(error: FiresteelError, kind: str = "chat") -> bytes:
+    """Return `error` as JSON, as the wire format of `kind` (`Request.kind`) writes it."""
+    if kind == "messages":
+        type = _ANTHROPIC_TYPES.get(error.status, "api_error")
+        return msgspec.json.encode(AnthropicErrorEnvelope(AnthropicError(type, error.message)))
     detail = ErrorDetail(message=error.message, type=error.type, param=error.param, code=error.code)
     return msgspec.json.encode(ErrorEnvelope(detail))
 

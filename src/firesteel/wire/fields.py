@@ -14,12 +14,13 @@ from firesteel.errors import RequestError
 
 NOTED: dict[str, str] = {
     "client_metadata": "has no meaning here",
+    "id_slot": "places are found by the prompt itself",
     "metadata": "nothing is stored that it could label",
     "prompt_cache_options": "the prefix cache is always on",
     "prompt_cache_retention": "what is least likely to be wanted again leaves the cache first",
     "reasoning_effort": "the models served have no reasoning phase",
+    "samplers": "the order of the filters is fixed",
     "safety_identifier": "no user accounts are kept",
-    "service_tier": "there is one tier",
     "store": "no response is stored",
     "stream_options": "without `stream: true` there is no stream to shape",
     "stream_options.include_obfuscation": "chunks carry no padding",
@@ -42,7 +43,6 @@ NOTED: dict[str, str] = {
     "response_format.json_schema.description": "not shown to the model; say it in a message",
     "response_format.json_schema.name": "the schema alone counts",
     "tools.cache_control": "the prefix cache is always on",
-    "tools.function.strict": "arguments are not yet constrained to the schema",
 }
 """Fields that real clients send, that are accepted without effect and named in `firesteel.noted`: why."""
 
@@ -74,43 +74,51 @@ REFUSED: dict[str, Refusal] = {
 }
 """Fields that are a 400 unless they are null or hold a neutral value."""
 
-# Noted only under a condition that the request parser knows.
-_CONDITIONAL = frozenset({"stream_options"})
+
+class Fates(msgspec.Struct, frozen=True, eq=False):
+    """The tables of one wire format. What is `conditional` is noted only where the request's parser says so."""
+
+    noted: dict[str, str]
+    refused: dict[str, Refusal]
+    conditional: frozenset[str] = frozenset()
 
 
-def examine(body: msgspec.Struct) -> tuple[str, ...]:
+OPENAI = Fates(NOTED, REFUSED, frozenset({"stream_options"}))
+
+
+def examine(body: msgspec.Struct, fates: Fates = OPENAI) -> tuple[str, ...]:
     """Return the paths of the noted fields that `body` holds, each once, in order of the structs.
 
     Raises `RequestError` for the first field that cannot be honoured.
     """
-    return tuple(dict.fromkeys(_examine(body, "")))
+    return tuple(dict.fromkeys(_examine(body, "", fates)))
 
 
-def _examine(value: msgspec.Struct, parent: str) -> Iterator[str]:
-    for name, path in _relevant_fields(type(value), parent):
+def _examine(value: msgspec.Struct, parent: str, fates: Fates) -> Iterator[str]:
+    for name, path in _relevant_fields(type(value), parent, fates):
         found = getattr(value, name)
         if found is None:
             continue
-        if path in REFUSED:
-            _check_refused(path, found)
-        elif path in NOTED and path not in _CONDITIONAL:
+        if path in fates.refused:
+            _check_refused(path, found, fates.refused[path])
+        elif path in fates.noted and path not in fates.conditional:
             if found or (found == 0 and found is not False):  # empty and false ask for nothing
                 yield path
         else:
             for item in found if isinstance(found, list) else (found,):
                 if isinstance(item, msgspec.Struct):
-                    yield from _examine(item, path)
+                    yield from _examine(item, path, fates)
 
 
-def _check_refused(path: str, found: object) -> None:
-    if found not in REFUSED[path].neutral:
-        raise RequestError(f"`{path}` cannot be honoured: {REFUSED[path].remedy}", param=path)
+def _check_refused(path: str, found: object, refusal: Refusal) -> None:
+    if found not in refusal.neutral:
+        raise RequestError(f"`{path}` cannot be honoured: {refusal.remedy}", param=path)
 
 
 @lru_cache
-def _relevant_fields(struct: type[msgspec.Struct], parent: str) -> tuple[tuple[str, str], ...]:
+def _relevant_fields(struct: type[msgspec.Struct], parent: str, fates: Fates) -> tuple[tuple[str, str], ...]:
     """Return (name, path) of the fields that stand in a table, or that hold fields which do."""
-    tables = (*NOTED, *REFUSED)
+    tables = (*fates.noted, *fates.refused)
     paths = ((name, f"{parent}.{name}" if parent else name) for name in struct.__struct_fields__)
     return tuple(
         (name, path) for name, path in paths if path in tables or any(t.startswith(path + ".") for t in tables)
@@ -129,9 +137,9 @@ def annotations(struct: type[msgspec.Struct], parent: str = "") -> dict[str, Any
     return found
 
 
-def honoured(struct: type[msgspec.Struct]) -> tuple[str, ...]:
+def honoured(struct: type[msgspec.Struct], fates: Fates = OPENAI) -> tuple[str, ...]:
     """Return the paths of all fields of `struct` that have an effect."""
-    without_effect = (set(NOTED) - _CONDITIONAL) | set(REFUSED)
+    without_effect = (set(fates.noted) - fates.conditional) | set(fates.refused)
     return tuple(path for path in annotations(struct) if path not in without_effect)
 
 

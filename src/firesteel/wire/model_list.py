@@ -6,14 +6,23 @@ from typing import Literal
 import msgspec
 
 
+class ModelMeta(msgspec.Struct, kw_only=True):
+    """The context in tokens as llama.cpp's clients read it: what is served, and what the model was trained for."""
+
+    n_ctx: int
+    n_ctx_train: int
+
+
 class ModelCard(msgspec.Struct, kw_only=True):
-    """One model that is served. `max_model_len` is its context in tokens, as vLLM calls it."""
+    """One model that is served. Its context in tokens has as many names as there are clients."""
 
     id: str
     object: Literal["model"] = "model"
     created: int
     owned_by: str = "firesteel"
-    max_model_len: int | None = None
+    max_model_len: int
+    context_length: int
+    meta: ModelMeta
 
 
 class ModelList(msgspec.Struct, kw_only=True):

@@ -77,7 +77,7 @@ class FunctionTool(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     name: Annotated[str, Meta(min_length=1, max_length=256)]
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: Any = None
+    strict: bool | None = None
 
 
 class Tool(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -175,6 +175,7 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     choices: list[ChatChoice]
     usage: WireUsage
     firesteel: Firesteel
+    service_tier: str | UnsetType = UNSET
 
 
 class FunctionDelta(msgspec.Struct, kw_only=True):
@@ -220,3 +221,4 @@ class ChatChunk(msgspec.Struct, kw_only=True):
     choices: list[ChatChunkChoice]
     usage: WireUsage | UnsetType | None = UNSET
     firesteel: Firesteel | UnsetType = UNSET
+    service_tier: str | UnsetType = UNSET

@@ -3,7 +3,7 @@
 Fields of type `Any` have no effect here: each stands in `fields.NOTED` or `fields.REFUSED`.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -17,6 +17,7 @@ Unit = Annotated[float, Meta(ge=0, le=1)]
 Penalty = Annotated[float, Meta(ge=-2, le=2)]
 Count = Annotated[int, Meta(ge=1, le=MAX_INT64)]
 Limit = Annotated[int, Meta(ge=0, le=MAX_INT64)]
+ServiceTier = Literal["auto", "default", "flex", "scale", "priority", "fast", "ultrafast"]
 StopString = Annotated[str, Meta(min_length=1, max_length=1024)]
 
 
@@ -46,22 +47,24 @@ class GenerationBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     stream_options: StreamOptions | None = None
     prompt_cache_key: str | None = None
     response_format: ResponseFormat | None = None
+    service_tier: ServiceTier | None = None
 
     client_metadata: Any = None
     metadata: Any = None
     prompt_cache_options: Any = None
     prompt_cache_retention: Any = None
     safety_identifier: Any = None
-    service_tier: Any = None
     store: Any = None
     user: Any = None
 
     cache_prompt: Any = None
     grammar: Any = None
+    id_slot: Any = None
     ignore_eos: Any = None
     min_tokens: Any = None
     repeat_penalty: Any = None
     repetition_penalty: Any = None
+    samplers: Any = None
 
 
 class PromptTokensDetails(msgspec.Struct, kw_only=True):
@@ -118,6 +121,7 @@ class Speculation(msgspec.Struct, kw_only=True):
 class Firesteel(msgspec.Struct, kw_only=True):
     """Our own part of a response: the fields without effect (law 6), and where the time went.
 
+    `malformed_calls` holds the raw text of tool calls that could not be read to their end.
     `cancelled` stands only in an answer that was cut short by the server, `steered` only in one that was
     broken off because the user's next words already were there.
     """
@@ -125,5 +129,6 @@ class Firesteel(msgspec.Struct, kw_only=True):
     noted: tuple[str, ...]
     timings: Timings
     speculation: Speculation | UnsetType = UNSET
+    malformed_calls: list[str] | UnsetType = UNSET
     cancelled: bool | UnsetType = UNSET
     steered: bool | UnsetType = UNSET

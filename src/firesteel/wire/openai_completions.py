@@ -49,3 +49,4 @@ class Completion(msgspec.Struct, kw_only=True):
     choices: list[CompletionChoice]
     usage: WireUsage | UnsetType | None = UNSET
     firesteel: Firesteel | UnsetType = UNSET
+    service_tier: str | UnsetType = UNSET

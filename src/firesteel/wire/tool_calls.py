@@ -4,19 +4,24 @@
     {"name": "get_weather", "arguments": {"city": "Oslo"}}
     </tool_call>
 
-The pieces do not depend on how the text was cut (law 2). A call is reported when its JSON object closes, so
-that what is reported is always valid JSON; a closing tag that is missing, or that a stop string took away,
-does no harm. White space around a call belongs to the syntax. What is not a well-formed call is content: no
-other text is ever lost.
+The pieces, put together, do not depend on how the text was cut (law 2). A call is reported as soon as its
+name is known, and its arguments as they come, as valid JSON. What models get wrong is repaired where that is
+certain (`json_repair`; tags or braces that are missing). A call that is not certain is reported as
+`Malformed`, and never becomes content. White space around a call belongs to the syntax. The tag without an
+object after it is content, as in a text about this syntax: no such text is ever lost.
 """
 
 import json
-from typing import NoReturn
+import re
 
 import msgspec
 
+from firesteel.wire.json_repair import JsonRepair, repair_json
+
 OPEN = "<tool_call>"
 CLOSE = "</tool_call>"
+
+_HEAD = re.compile(r'\{"name": "((?:[^"\\]|\\.)*)"(, "(?:arguments|parameters)": \{)?')
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -34,132 +39,98 @@ class CallBegin(msgspec.Struct, frozen=True):
 
 
 class CallArguments(msgspec.Struct, frozen=True):
-    """The arguments of call number `index`, as JSON text."""
+    """A part of the arguments of call number `index`: together JSON, valid unless `Malformed` or a cut says other."""
 
     index: int
     text: str
 
 
+class Malformed(msgspec.Struct, frozen=True):
+    """The raw text of a call that could not be read, or not to its end."""
+
+    text: str
+
+
 Piece = Content | CallBegin | CallArguments
-
-
-def forced_text(name: str | None) -> str:
-    """Return the beginning of an answer that must be a call: of the tool `name`, or of any tool."""
-    head = f'{OPEN}\n{{"name": '
-    return f'{head}"' if name is None else f'{head}{json.dumps(name, ensure_ascii=False)}, "arguments": '
+Parsed = Piece | Malformed
 
 
 class ToolCallParser:
-    """Splits the text of one answer into content and calls.
+    """Splits the text of one answer into content and calls; ids are `{prefix}_{index}`."""
 
-    `forced_text` is the beginning of the answer that stood in the prompt; ids are `{prefix}_{index}`.
-    """
-
-    def __init__(self, forced_text: str = "", *, prefix: str = "call") -> None:
-        self.num_calls = 0
+    def __init__(self, *, prefix: str = "call") -> None:
+        self.num_calls = 0  # that have begun
         self._prefix = prefix
-        self._buffer = ""  # what is not yet decided; inside a call: white space, tag and JSON so far
-        self._in_call = False
+        self._buffer = ""  # what is not yet decided, outside of a call
+        self._call: _Call | None = None
         self._after_call = False
         self._closed = False  # the closing tag of the last call was seen
-        self._body = 0  # where the call's JSON begins in the buffer
-        self._scanned = 0
-        self._depth = 0
-        self._in_string = False
-        self._escaped = False
-        self.feed(forced_text)
 
-    def feed(self, text: str) -> list[Piece]:
+    def feed(self, text: str) -> list[Parsed]:
         """Return the pieces that `text` decides."""
         self._buffer += text
-        pieces: list[Piece] = []
+        pieces: list[Parsed] = []
         while self._advance(pieces):
             pass
-        return pieces
+        return _joined(pieces)
 
-    def finish(self) -> list[Piece]:
-        """Return what was still held, an unfinished call as content."""
-        held, self._buffer = self._buffer, ""
-        is_syntax = self._after_call and CLOSE.startswith(held.strip())
-        return [Content(held)] if held and not is_syntax else []
+    def finish(self, *, is_cut: bool = False) -> list[Parsed]:
+        """Return what was still held; `is_cut`: the answer did not end by itself, so nothing is completed."""
+        pieces: list[Parsed] = []
+        if self._call is not None:
+            self._call.feed(self._buffer, pieces, is_last=True)
+            self._call.finish(pieces, is_cut=is_cut)
+            self._leave_call()
+        elif self._buffer and not (self._after_call and CLOSE.startswith(self._buffer.strip())):
+            pieces.append(Content(self._buffer))
+        self._buffer = ""
+        return _joined(pieces)
 
-    def _advance(self, pieces: list[Piece]) -> bool:
+    def _advance(self, pieces: list[Parsed]) -> bool:
         """Move on by one decision; false when more text is needed."""
-        if self._in_call:
-            return self._read_call(pieces)
+        if self._call is not None:
+            return self._read_call(self._call, pieces)
         if self._after_call:
             return self._read_close()
         return self._read_content(pieces)
 
-    def _read_content(self, pieces: list[Piece]) -> bool:
+    def _read_content(self, pieces: list[Parsed]) -> bool:
         tag = self._buffer.find(OPEN)
-        end = tag if tag >= 0 else self._start_of_partial_tag()
-        end = len(self._buffer[:end].rstrip())
-        self._release(end, pieces)
+        end = tag if tag >= 0 else _start_of_partial(OPEN, self._buffer)
+        self._release(len(self._buffer[:end].rstrip()), pieces)
         if tag < 0:
             return False
-        self._in_call = True
-        self._body = self._scanned = tag - end + len(OPEN)
-        self._depth = 0
-        self._in_string = self._escaped = False
-        return True
+        return self._read_open(pieces)
 
-    def _start_of_partial_tag(self) -> int:
-        start = self._buffer.rfind("<")
-        return start if start >= 0 and OPEN.startswith(self._buffer[start:]) else len(self._buffer)
-
-    def _read_call(self, pieces: list[Piece]) -> bool:
-        if self._depth == 0 and not self._at_object():
-            if self._scanned == len(self._buffer):
-                return False
-            self._in_call = False
-            self._release(self._body, pieces)
-            return True
-        if not self._scan_object():
+    def _read_open(self, pieces: list[Parsed]) -> bool:
+        """Decide whether a call follows the tag, before which only white space is left in the buffer."""
+        begin = self._buffer.index(OPEN) + len(OPEN)
+        body = self._buffer[begin:].lstrip()
+        if not body:
             return False
-        self._in_call = False
-        call = _parse(self._buffer[self._body : self._scanned])
-        if call is None:
-            self._release(self._scanned, pieces)
+        if not body.startswith("{"):
+            self._release(begin, pieces)
             return True
-        pieces += (CallBegin(self.num_calls, f"{self._prefix}_{self.num_calls}", call[0]),)
-        pieces += (CallArguments(self.num_calls, call[1]),)
-        self.num_calls += 1
-        self._buffer = self._buffer[self._scanned :]
-        self._after_call, self._closed = True, False
+        self._call = _Call(self.num_calls, f"{self._prefix}_{self.num_calls}")
+        self._buffer = body
         return True
 
-    def _at_object(self) -> bool:
-        """Skip white space; true when a JSON object begins here."""
-        while self._scanned < len(self._buffer) and self._buffer[self._scanned].isspace():
-            self._scanned += 1
-        return self._buffer.startswith("{", self._scanned)
+    def _read_call(self, call: "_Call", pieces: list[Parsed]) -> bool:
+        self._buffer = call.feed(self._buffer, pieces)
+        if not call.has_ended:
+            return False
+        self._leave_call()
+        return True
 
-    def _scan_object(self) -> bool:
-        """Go on to the brace that closes the object; false when it is not here yet."""
-        while self._scanned < len(self._buffer):
-            character = self._buffer[self._scanned]
-            self._scanned += 1
-            if self._in_string:
-                if self._escaped:
-                    self._escaped = False
-                elif character == "\\":
-                    self._escaped = True
-                elif character == '"':
-                    self._in_string = False
-            elif character == '"':
-                self._in_string = True
-            elif character == "{":
-                self._depth += 1
-            elif character == "}":
-                self._depth -= 1
-                if self._depth == 0:
-                    return True
-        return False
+    def _leave_call(self) -> None:
+        assert self._call is not None
+        self.num_calls += self._call.has_begun
+        self._call = None
+        self._after_call, self._closed = True, False
 
     def _read_close(self) -> bool:
-        """Drop white space and one closing tag after a call."""
-        self._buffer = self._buffer.lstrip()
+        """Drop white space, a brace too many and one closing tag after a call."""
+        self._buffer = self._buffer.lstrip() if self._closed else self._buffer.lstrip(" \t\r\n}")
         if not self._closed and self._buffer.startswith(CLOSE):
             self._buffer = self._buffer[len(CLOSE) :]
             self._closed = True
@@ -169,30 +140,157 @@ class ToolCallParser:
         self._after_call = False
         return True
 
-    def _release(self, end: int, pieces: list[Piece]) -> None:
+    def _release(self, end: int, pieces: list[Parsed]) -> None:
         if end:
             pieces.append(Content(self._buffer[:end]))
         self._buffer = self._buffer[end:]
 
 
-def _parse(text: str) -> tuple[str, str] | None:
-    """Return name and arguments of a call; None when it is malformed.
+class _Call:
+    """One call, from the brace that opens its object to the closing tag."""
 
-    Line breaks inside strings are let through, which JSON forbids but small models write.
-    """
+    def __init__(self, index: int, id: str) -> None:
+        self.has_begun = False
+        self.has_ended = False
+        self._index = index
+        self._id = id
+        self._repair = JsonRepair()
+        self._raw: list[str] = []
+        self._written = ""  # the object so far, as valid JSON
+        self._has_arguments = False  # all of them
+
+    def feed(self, text: str, pieces: list[Parsed], *, is_last: bool = False) -> str:
+        """Read on, add to `pieces` what is decided, and return what was not read: there more text is needed."""
+        at = 0
+        while at < len(text) and not self._repair.is_broken:
+            if not self._repair.in_string and text[at] == "<" and CLOSE.startswith(text[at : at + len(CLOSE)]):
+                if len(text) - at < len(CLOSE) and not is_last:
+                    break
+                self.finish(pieces)
+            else:
+                at = self._step(text, at, pieces)
+            if self.has_ended:
+                return text[at:]
+        return self._skip(text[at:], pieces, is_last=is_last) if self._repair.is_broken else text[at:]
+
+    def _step(self, text: str, start: int, pieces: list[Parsed]) -> int:
+        at, written = self._repair.step(text, start)
+        self._raw.append(text[start:at])
+        if not written:
+            return at
+        if self.has_begun:
+            self._add_arguments(written, pieces)
+        else:
+            self._written += written
+            self._look_for_head(pieces)
+        if self._repair.is_complete:
+            self._end_whole(pieces)
+        return at
+
+    def _add_arguments(self, written: str, pieces: list[Parsed]) -> None:
+        if not self._has_arguments:
+            pieces.append(CallArguments(self._index, written))
+            self._has_arguments = self._repair.depth == 1
+
+    def _look_for_head(self, pieces: list[Parsed]) -> None:
+        head = _HEAD.fullmatch(self._written) if self._repair.depth == 2 else None
+        if head is not None and head[2]:
+            self._begin(_unquoted(head[1]), "{", pieces)
+
+    def _begin(self, name: str, arguments: str, pieces: list[Parsed]) -> None:
+        """Report the call, if its name can be one."""
+        if name and name.isprintable():
+            self.has_begun = True
+            pieces += (CallBegin(self._index, self._id, name), CallArguments(self._index, arguments))
+
+    def _end_whole(self, pieces: list[Parsed]) -> None:
+        """End with an object that is complete; report it if it was not while it came."""
+        self.has_ended = True
+        if self.has_begun:
+            return
+        name, arguments = _read_whole(self._written)
+        self._begin(name, arguments, pieces)
+        if not (self.has_begun and arguments.startswith("{")):
+            pieces.append(Malformed("".join(self._raw)))
+
+    def _skip(self, text: str, pieces: list[Parsed], *, is_last: bool) -> str:
+        """Go on to the closing tag, since nothing before it can be read; return what was not read."""
+        end = text.find(CLOSE)
+        self.has_ended = end >= 0
+        if end < 0:
+            end = len(text) if is_last else _start_of_partial(CLOSE, text)
+        self._raw.append(text[:end])
+        if end and self.has_begun and not self._has_arguments:
+            pieces.append(CallArguments(self._index, text[:end]))
+        if self.has_ended:
+            self._end_broken(pieces)
+        return text[end:]
+
+    def _end_broken(self, pieces: list[Parsed]) -> None:
+        """Report a call that cannot be read; one whose arguments came before the fault is good."""
+        if self._has_arguments:
+            return
+        raw = "".join(self._raw)
+        head = None if self.has_begun else _HEAD.match(self._written)
+        if head is not None:
+            self._begin(_unquoted(head[1]), raw, pieces)
+        pieces.append(Malformed(raw))
+
+    def finish(self, pieces: list[Parsed], *, is_cut: bool = False) -> None:
+        """End before the object did: with the closing tag, or with the answer."""
+        if self.has_ended:
+            return
+        self.has_ended = True
+        depth = self._repair.depth
+        closing = "" if is_cut else self._repair.close()
+        if not self._repair.is_complete:
+            self._end_unfinished(pieces, is_cut=is_cut)
+        elif not self.has_begun:
+            self._written += closing
+            self._end_whole(pieces)
+        elif not self._has_arguments:
+            assert depth > 1
+            pieces.append(CallArguments(self._index, closing[:-1]))
+
+    def _end_unfinished(self, pieces: list[Parsed], *, is_cut: bool) -> None:
+        """Report what has no certain end. A cut is no fault of a call that has begun: its client sees `length`."""
+        if not is_cut or (self.has_begun and self._repair.is_broken):
+            self._end_broken(pieces)
+        elif not self.has_begun:
+            pieces.append(Malformed("".join(self._raw)))
+
+
+def _joined(pieces: list[Parsed]) -> list[Parsed]:
+    """Put neighbouring pieces of the same arguments together."""
+    joined: list[Parsed] = []
+    for piece in pieces:
+        last = joined[-1] if joined else None
+        if isinstance(piece, CallArguments) and isinstance(last, CallArguments) and last.index == piece.index:
+            joined[-1] = CallArguments(piece.index, last.text + piece.text)
+        else:
+            joined.append(piece)
+    return joined
+
+
+def _unquoted(written: str) -> str:
+    text: str = json.loads(f'"{written}"')
+    return text
+
+
+def _read_whole(written: str) -> tuple[str, str]:
+    """Return name and arguments (JSON, an object unless the model wrote something else) of a complete call."""
     try:
-        call = json.loads(text, strict=False, parse_constant=_refuse)
-        arguments = call.get("arguments") or {}
-        if isinstance(arguments, str):
-            arguments = json.loads(arguments, strict=False, parse_constant=_refuse)
-        name, encoded = call.get("name"), json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-        encoded.encode()  # a lone surrogate could not be sent
-    except (ValueError, RecursionError):
-        return None
-    if not (isinstance(name, str) and name.isprintable() and name and isinstance(arguments, dict)):
-        return None
-    return name, encoded
+        call = json.loads(written)
+        arguments = call.get("arguments", call.get("parameters")) or {}
+        if isinstance(arguments, str) and (repaired := repair_json(arguments)):
+            arguments = json.loads(repaired)
+        name = call.get("name")
+        return name if isinstance(name, str) else "", json.dumps(arguments, ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError):  # no JSON that others would read: too deep, or a number too large
+        return "", ""
 
 
-def _refuse(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not JSON")
+def _start_of_partial(tag: str, text: str) -> int:
+    """Return where `text` ends in what may be the beginning of `tag`; its length when it does not."""
+    start = text.rfind("<")
+    return start if start >= 0 and tag.startswith(text[start:]) else len(text)

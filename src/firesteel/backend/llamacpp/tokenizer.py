@@ -32,7 +32,10 @@ class LlamaTokenizer:
         llama = self._llama
         names = (llama.llama_vocab_fim_pre, llama.llama_vocab_fim_suf, llama.llama_vocab_fim_mid)
         prefix, suffix, middle = (int(name(self._vocab)) for name in names)
-        return FimTokens(prefix, suffix, middle) if min(prefix, suffix, middle) >= 0 else None
+        if min(prefix, suffix, middle) < 0:
+            return None
+        repository, file = (int(name(self._vocab)) for name in (llama.llama_vocab_fim_rep, llama.llama_vocab_fim_sep))
+        return FimTokens(prefix, suffix, middle, repository if repository >= 0 else None, file if file >= 0 else None)
 
     def _find_chat_template(self) -> str | None:
         template = self._llama.llama_model_chat_template(self._model, None)

@@ -47,7 +47,7 @@ class Replies:
         raw = not kv.markers
         start = 0 if raw else kv.markers[-1] + 1
         prompt = self._read_raw(kv.tokens) if raw else self._read(kv.tokens[:start])
-        rule, pace = self._rule(prompt.user_text)
+        rule, pace = self._rule(prompt)
         decided = start if not (raw and self._rules) else RAW_TOKENS
         cursor: Cursor
         if rule.mode == "hash":
@@ -61,12 +61,13 @@ class Replies:
 
     def pace_so_far(self, kv: SequenceKV) -> Pace:
         """Return the pace at which the prompt in `kv`, not yet complete, is computed."""
-        return self._rule(self._read(kv.tokens).user_text)[1]
+        return self._rule(self._read(kv.tokens))[1]
 
-    def _rule(self, text: str) -> tuple[Rule, Pace]:
-        """Return the first rule found in `text`, or the script's defaults."""
-        found = ((rule, pace) for pattern, rule, pace in self._rules if pattern.search(text))
-        return next(found, self._default)
+    def _rule(self, prompt: Prompt) -> tuple[Rule, Pace]:
+        """Return the first rule found in the user's text of `prompt`, or the script's defaults."""
+        last = "user" if prompt.tool_result is None else "tool"
+        found = ((rule, pace) for pattern, rule, pace in self._rules if pattern.search(prompt.user_text))
+        return next((choice for choice in found if choice[0].when in ("any", last)), self._default)
 
     def _plan(self, rule: Rule, prompt: Prompt) -> Plan:
         """Return what is said to `prompt` under `rule`."""

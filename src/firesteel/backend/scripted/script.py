@@ -17,6 +17,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     """What happens when `match` is found in the last user text. `None`: as the script says, or not at all."""
 
     match: str = ""  # regular expression, searched; empty matches everything
+    when: Literal["any", "user", "tool"] = "any"  # only if the last message is the user's, or a tool's result
     say: str | None = None  # None: what the model would say without a script
     mode: Literal["plan", "hash"] = "plan"  # hash: every token is a hash of the whole history
     tokens_per_step: StepTokens | None = None

@@ -97,6 +97,7 @@ def _typed_example(schema: dict[str, Any], name: str, root: JSON, depth: int) ->
     if kind == "object":
         properties = schema.get("properties", {})
         needed = schema.get("required", [])
+        needed = [*filter(needed.__contains__, properties), *(key for key in needed if key not in properties)]
         return {key: example(properties.get(key, {}), name=key, root=root, depth=depth + 1) for key in needed}
     if kind == "array":
         item = example(schema.get("items", {}), name=name, root=root, depth=depth + 1)

@@ -21,9 +21,10 @@ from firesteel.cli.chat.screen import Screen, terminal
 from firesteel.cli.chat.status import Status
 from firesteel.cli.chat.window import live_region
 from firesteel.errors import FiresteelError, RequestError
+from firesteel.events import coalesce
 from firesteel.session.conversation import Conversation
 from firesteel.session.updates import Ended, Failed, Returned, Update
-from firesteel.types import Event, coalesce
+from firesteel.types import Event
 
 NUM_RECALLED = 3  # exchanges of a resumed conversation that are shown
 END_SECONDS = 5.0  # that an interrupted answer gets at the end, so that its exact ids are saved

@@ -52,7 +52,7 @@ class ModelTemplates:
         """Return the ids of a whole conversation. Raises RequestError where the template does not take it."""
         from firesteel.request.render import tokens_of
 
-        return tokens_of(ChatPrompt(messages=messages), self._tokenizer).tokens
+        return tokens_of(ChatPrompt(messages=messages), self._tokenizer)
 
     def tail(self, messages: tuple[Message, ...]) -> list[int]:
         """Return the ids after the last answer of `messages`. Raises RequestError where there is no fixed tail."""

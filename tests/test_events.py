@@ -1,7 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firesteel.types import Delta, TokenLogprob, merge
+from firesteel.events import merge
+from firesteel.types import Delta, TokenLogprob
 
 logprobs = st.builds(TokenLogprob, st.integers(0, 9), st.just(-1.0), st.just([]))
 deltas = st.builds(Delta, st.just("s"), st.text(), st.integers(0, 9), st.lists(logprobs, max_size=3))

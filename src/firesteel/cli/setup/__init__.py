@@ -1,0 +1,1 @@
+"""`firesteel setup`: configuration that points a client at this server."""

@@ -1,0 +1,24 @@
+"""Where the events of a response go."""
+
+from typing import Protocol
+
+from firesteel.stream.response_events import WireEvent
+from firesteel.types import Event, Progress
+
+
+class Transport(Protocol):
+    """Where events go. `is_eager`: an early failure is an event too; else it is raised while nothing was sent."""
+
+    is_eager: bool
+
+    async def send(self, events: list[WireEvent]) -> None:
+        """Send `events`, waiting for a slow reader."""
+        ...
+
+    async def progress(self, id: str, progress: Progress | int) -> None:
+        """Tell how far the prompt of response `id` is; while it is queued, how many are ahead of it."""
+        ...
+
+    def observe(self, event: Event) -> None:
+        """See what the engine says, for the metrics."""
+        ...

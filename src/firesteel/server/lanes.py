@@ -1,0 +1,123 @@
+"""The lanes of a WebSocket: one request after the other in each, side by side among them."""
+
+import asyncio
+import time
+import uuid
+from collections import deque
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from firesteel.errors import FiresteelError
+from firesteel.server.metrics import Metrics
+from firesteel.stream.response_events import WireEvent, encode
+from firesteel.types import Delta, Event, Finish, Progress
+from firesteel.wire.openai_responses import CreateEvent
+from firesteel.wire.socket_errors import error_frame
+
+if TYPE_CHECKING:
+    from firesteel.server.websocket import Connection
+
+PROGRESS = "firesteel.progress"
+
+
+class LaneTransport:
+    """Where the events of one lane go; a `Transport`."""
+
+    is_eager = True
+
+    def __init__(self, connection: "Connection", stream_id: str | None, metrics: Metrics) -> None:
+        self._connection = connection
+        self._lane: dict[str, str] = {} if stream_id is None else {"stream_id": stream_id}
+        self._metrics = metrics
+        self._began_at = time.perf_counter()
+        self._has_text = False
+
+    async def send(self, events: list[WireEvent]) -> None:
+        """Send `events`, waiting for a slow reader."""
+        await self._connection.send(events)
+
+    async def progress(self, id: str, progress: Progress | int) -> None:
+        """Tell how many tokens of the prompt are computed; while it is queued, how many requests are ahead."""
+        if isinstance(progress, int):
+            state: dict[str, int] = {"queued_ahead": progress}
+        else:
+            state = {"computed_tokens": progress.num_computed, "prompt_tokens": progress.num_prompt}
+        await self._connection.send([(PROGRESS, encode({"type": PROGRESS, "response_id": id, **state, **self._lane}))])
+
+    def observe(self, event: Event) -> None:
+        """Count what the engine says."""
+        if isinstance(event, Finish):
+            self._metrics.finished(event.usage)
+        elif isinstance(event, Delta) and event.text and not self._has_text:
+            self._has_text = True
+            self._metrics.first_text(time.perf_counter() - self._began_at)
+
+
+class Lane:
+    """Requests that are answered one after the other. An idle one costs no task."""
+
+    def __init__(self, connection: "Connection", stream_id: str | None) -> None:
+        self._connection = connection
+        self._stream_id = stream_id
+        self._waiting: deque[tuple[CreateEvent, int]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._written: set[str] = set()  # responses of this lane
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+    @property
+    def num_waiting(self) -> int:
+        """How many requests wait for their turn."""
+        return len(self._waiting)
+
+    def add(self, create: CreateEvent, num_bytes: int) -> None:
+        """Answer `create` when its turn comes."""
+        self._waiting.append((create, num_bytes))
+        if self._task is None or self._task.done():
+            self.idle.clear()
+            self._task = asyncio.create_task(self._work())
+
+    async def close(self) -> None:
+        """End what runs, because the client is gone."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                async with self._connection.active:
+                    await self._answer(*self._waiting.popleft())
+        except (TimeoutError, ConnectionError, RuntimeError):
+            self._connection.give_up()
+        finally:
+            self.idle.set()
+
+    async def _answer(self, create: CreateEvent, num_bytes: int) -> None:
+        connection, status = self._connection, 200
+        try:
+            turn = await connection.responses.turn(
+                create,
+                connection.transport(self._stream_id),
+                request_id=uuid.uuid4().hex,
+                scope=connection.scope,
+                num_bytes=num_bytes,
+                headers=connection.headers,
+                connection=connection.known,
+                stream_id=self._stream_id,
+            )
+            try:
+                await turn.run()
+            finally:
+                self._written.update(turn.ids)
+        except FiresteelError as error:
+            status = error.status
+            self._evict(create.previous_response_id)
+            await connection.send_bytes(error_frame(error, self._stream_id))
+        connection.service.metrics.answered("responses", status)
+
+    def _evict(self, id: str | None) -> None:
+        """Forget what a failed request went on from, unless another lane has written it (a fork)."""
+        if id is not None and id in self._written:
+            self._connection.known.drop(self._connection.scope, id)
