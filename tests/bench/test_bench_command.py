@@ -21,7 +21,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[Options]:
 
 def test_every_kind_has_a_module_and_a_line_of_help() -> None:
     kinds = set(typing.get_args(option_module.Kind))
-    assert kinds == set(command.KINDS) == set(runner.MODULES) | {"pipeline"}
+    assert kinds == set(command.KINDS) == set(runner.MODULES) | {"pipeline", "wire"}
 
 
 @pytest.mark.parametrize(("kind", "pairs"), [("ttft", 5), ("churn", 2), ("restart", 1)])

@@ -60,8 +60,7 @@ class Turn:
         self._steering: list[Steer] = []  # what the successor begins with
         self._refusal: Failure | None = None  # why there can be no successor
         self._next: Asked | None = None  # what goes on as a request of its own
-        self._is_open = self._is_over = self._is_cut = False
-        self._has_sent = False  # from then on a failure is an event
+        self._is_open = self._is_over = self._is_cut = self._has_sent = False
         self._stop_reason = ""
         self._keeps_partial = True
         self._progress = Progress("", 0, 0)
