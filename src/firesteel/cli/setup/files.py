@@ -130,7 +130,7 @@ def _merge(old: Any, new: Any) -> Any:
     """Merge `new` into `old`, whose other entries stay; list entries of the same name are replaced."""
     if isinstance(old, dict) and isinstance(new, dict):
         for key, value in new.items():
-            old[key] = _merge(old[key], value) if key in old else value
+            old[key] = _merge(old.get(key), value)
         return old
     if isinstance(old, list) and isinstance(new, list):
         for entry in new:
@@ -140,7 +140,7 @@ def _merge(old: Any, new: Any) -> Any:
             else:
                 old[at] = entry
         return old
-    return new
+    return _merge(type(new)(), new) if isinstance(new, dict | list) else new
 
 
 def _is_same(old: Any, new: Any) -> bool:
