@@ -52,7 +52,8 @@ def test_what_is_kept_is_shown_by_model(blocks: Path) -> None:
     rows = {line.split()[0]: line.split()[1:] for line in out.splitlines()}
     assert rows["large"][:4] == ["1", "256", "3", "MB"]
     assert rows["small"][:2] == ["5", "1,280"]
-    assert out.splitlines()[-1] == f"3 MB in {blocks}"
+    assert out.splitlines()[-2] == f"3 MB in {blocks}"
+    assert out.splitlines()[-1].startswith("0 bytes of weights packed")
 
 
 def test_json_says_the_same_in_numbers(blocks: Path) -> None:
@@ -67,9 +68,22 @@ def test_json_says_the_same_in_numbers(blocks: Path) -> None:
 
 
 def test_nothing_kept_is_said(folder: Path) -> None:
-    assert run()[0] == f"0 bytes in {folder}\n"
+    packed = folder.with_name("packed")
+    said = f"0 bytes in {folder}\n0 bytes of weights packed for own kernels in {packed}\n"
+    assert run()[0] == said
     assert run("clear")[0] == f"removed 0 bytes from {folder}\n"
-    assert shown() == {"folder": str(folder), "bytes": 0, "models": []}
+    nothing = {"folder": str(packed), "bytes": 0, "copies": []}
+    assert shown() == {"folder": str(folder), "bytes": 0, "models": [], "packed": nothing}
+
+
+def test_packed_weights_are_shown_and_cleared(folder: Path) -> None:
+    packed = folder.with_name("packed")
+    packed.mkdir(parents=True)
+    (packed / "a-0.packed").write_bytes(bytes(1000))
+    assert "1000 bytes of weights packed" in run()[0]
+    assert "no terminal" in run("clear", "--packed", status=1)[1]
+    assert run("clear", "--packed", "--yes")[0] == f"removed 1000 bytes from {packed}\n"
+    assert shown()["packed"]["copies"] == []
 
 
 def test_damaged_files_are_counted_and_cleared_too(blocks: Path) -> None:

@@ -17,8 +17,7 @@ from firesteel.config import EngineConfig
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 
 # Two logits that are closer than this may change places: the bound that the other tests of the real model use for
-# shapes of batches, too. Where activations are rounded differently (see tests/backend/native/test_models.py), the
-# largest difference of two logits that was measured is half of it.
+# shapes of batches, too.
 NEAR_TIE = 0.7
 PERPLEXITY = 0.005  # relative
 ROOT = Path(__file__).parents[2]

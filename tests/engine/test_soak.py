@@ -89,6 +89,9 @@ def test_every_block_is_accounted_for_at_the_end(tmp_path: Path) -> None:
     assert not crashed.is_set()
     assert [problem for client in clients for problem in client.problems] == []
     assert all(client.num_ended >= NUM_TURNS for client in clients)
+    deadline = time.monotonic() + 10  # an end is told before its KV is saved (decision 34)
+    while worker._engine.scheduler.residence.running and time.monotonic() < deadline:
+        time.sleep(0.01)
     check(worker, backend)
     worker.close()
     assert set(threading.enumerate()) <= before

@@ -80,25 +80,42 @@ class Bare:
 
 
 def moved(state: State, by: int) -> "npt.NDArray[np.uint8]":
-    """Return a copy of libllama's state of the positions 0, 1, 2, …, which now begin at `by`.
+    """Return a copy of a saved state of the positions 0, 1, 2, …, which now begin at `by`: libllama's, or our own.
 
     Raises `ConfigError` where a model's state has another layout than the one known here.
     """
     import numpy as np
 
     copy = np.frombuffer(state, np.uint8).copy()
-    positions(copy)[:] += by
+    (native_head(copy)[:1] if is_native(copy) else positions(copy))[:] += by
     return copy
 
 
+def is_native(state: "npt.NDArray[np.uint8]") -> bool:
+    """Return whether a state is of own kernels."""
+    from firesteel.backend.native.backend import STATE_MAGIC
+
+    return state[: len(STATE_MAGIC)].tobytes() == STATE_MAGIC
+
+
+def native_head(state: "npt.NDArray[np.uint8]") -> "npt.NDArray[np.int32]":
+    """Return first position and number of positions of a state of own kernels, a view (`STATE_HEAD`)."""
+    import numpy as np
+
+    return state[4:12].view(np.int32)
+
+
 def positions(state: State) -> "npt.NDArray[np.int32]":
-    """Return the positions in a state of libllama, a view of its bytes. Raises `ConfigError` as `moved` does.
+    """Return the positions in a state; of libllama's, a view of its bytes. Raises `ConfigError` as `moved` does.
 
     Layout: `llama_context::state_seq_get_data`, then `llama_kv_cache::state_write`.
     """
     import numpy as np
 
     data = np.frombuffer(state, np.uint8) if not isinstance(state, np.ndarray) else state
+    if is_native(data):
+        start, count = native_head(data).tolist()
+        return np.arange(start, start + count, dtype=np.int32)
     words = data[: data.size // 4 * 4].view(np.int32)
     num_streams, num_cells = words[2:HEADER_WORDS].tolist() if words.size >= HEADER_WORDS else (0, 0)
     cells = words[HEADER_WORDS : HEADER_WORDS + num_cells * CELL_WORDS]

@@ -151,7 +151,8 @@ class Guard:
         self._watch.is_replaying = False
         end = self._watch.fed
         self._history = kept
-        self.findings = [each for each in self.findings if each.end <= end]
+        # What was decided later was decided by text that is gone, also where it is about text that stays.
+        self.findings = [each for each in self.findings if each.end <= end and each.decided_at <= end]
         self._pending = [piece for piece in self._pending if piece[0] < end]
         self._fed = end
 

@@ -8,7 +8,7 @@ from tests.backend.native.models import ARCHITECTURES
 from tests.backend.native.running import empty, open_architecture
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """A home of the tests' own: packed copies of tiny models are of no use to the user."""
     with pytest.MonkeyPatch.context() as patch:
