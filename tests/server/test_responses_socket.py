@@ -32,7 +32,7 @@ def test_turns_without_a_lane_are_served_one_after_the_other(socket: Socket) -> 
 
 
 def test_lanes_run_side_by_side(socket: Socket) -> None:
-    socket.create("slow", stream_id="a", max_output_tokens=300)
+    socket.create("slow", stream_id="a", max_output_tokens=2000)  # at least 42 steps of 10 ms, whatever is guessed
     socket.create("hello", stream_id="b")
     socket.create("hello", stream_id="a")
     ends = [event["stream_id"] for _ in range(3) for event in socket.until()[-1:]]
