@@ -12,6 +12,8 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
+from firesteel.verdict import Finding, GuardOrder, GuardReport
+
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """How the next token is chosen. `temperature == 0` is greedy."""
@@ -100,7 +102,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `max_tokens == 0` computes the prompt and no more, so that what begins with it finds it warm.
     `scope` names whose warm state may be used and added to; nothing is shared between two scopes.
-    `prediction`: tokens that the answer is expected to repeat, with edits; it does not change what is chosen.
+    `prediction`: tokens that the answer may repeat, with edits; it does not change what is chosen.
     `constraint`: a grammar in llguidance's JSON form that the answer follows; it was checked before.
     """
 
@@ -112,6 +114,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope: str = ""
     prediction: list[int] = []
     constraint: str | None = None
+    guard: GuardOrder | None = None  # None: nothing is looked for
 
 
 class DraftUsage(msgspec.Struct, frozen=True, array_like=True):
@@ -136,6 +139,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     queue_seconds: float = 0.0  # added → first row computed
     prefill_seconds: float = 0.0  # first row computed → first token
     decode_seconds: float = 0.0  # first token → last token
+    guard: GuardReport | None = None  # None: it was off
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
@@ -171,13 +175,24 @@ class Rewind(msgspec.Struct, frozen=True, tag="rewind", array_like=True):
     num_tokens: int
 
 
-FinishReason = Literal["stop", "length", "cancelled", "steered"]
+class Guarded(msgspec.Struct, frozen=True, tag="guarded", array_like=True):
+    """What the guard says at this place. Of a `rewind`, which comes to live clients only, `num_text` still stand."""
+
+    id: str
+    kind: Literal["finding", "rewind", "resume"]
+    finding: Finding
+    num_text: int = 0
+    num_tokens: int = 0
+    attempt: int = 0
+    method: Literal["", "ban", "hint", "fix"] = ""  # how it is written differently
+
+
+FinishReason = Literal["stop", "length", "cancelled", "steered", "content_filter"]
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish", array_like=True):
     """The last event of a sequence that ended well; `tokens` are the ids of its answer, an end token not among them.
-
-    `steered`: a successor goes on from exactly these tokens (`EngineClient.steer`).
+    `steered`: a successor goes on from exactly these (`EngineClient.steer`); `content_filter`: the guard ended it.
     """
 
     id: str
@@ -194,7 +209,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", array_like=True):
     message: str
 
 
-Event = Delta | Progress | Rewind | Finish | Failure
+Event = Delta | Progress | Rewind | Guarded | Finish | Failure
 
 
 class EngineClient(Protocol):
@@ -219,8 +234,8 @@ class EngineClient(Protocol):
     def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
         """Take output tokens back from `to_token` on; then `hint` follows, or else none of `ban` as next token.
 
-        KV, text, stop strings, penalties and usage go back together; text that was released is taken back by a
-        `Rewind` event. `to_token` counts output tokens that stay. A sequence that has ended is left alone.
+        All goes back together; text that was released is taken back by a `Rewind` event. `to_token` counts output
+        tokens that stay. A sequence that has ended is left alone.
         """
         ...
 

@@ -5,7 +5,7 @@ import struct
 import msgspec
 
 from firesteel.engine.statistics import Statistics
-from firesteel.types import Delta, Failure, Finish, ModelInfo, Progress, Rewind, Work
+from firesteel.types import Delta, Failure, Finish, Guarded, ModelInfo, Progress, Rewind, Work
 
 HEADER = struct.Struct("<I")  # bytes of the frame that follows
 
@@ -69,7 +69,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
 class Events(msgspec.Struct, frozen=True, tag="events"):
     """The events of one or more steps, in order."""
 
-    events: list[Delta | Progress | Rewind | Finish | Failure]
+    events: list[Delta | Progress | Rewind | Guarded | Finish | Failure]
 
 
 Report = Ready | Broken | Snapshot | Events

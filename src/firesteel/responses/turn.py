@@ -169,7 +169,8 @@ class Turn:
             return [*out, *self._writer.delta(event)]
         if isinstance(event, Finish):
             return [*out, *self._finish(event)]
-        self._progress = event
+        if isinstance(event, Progress):
+            self._progress = event
         return out
 
     def _read_failure(self, failure: Failure) -> list[WireEvent]:

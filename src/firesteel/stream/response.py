@@ -7,7 +7,7 @@ import msgspec
 from firesteel.errors import EngineFailure, FiresteelError
 from firesteel.stream import sse
 from firesteel.stream.tally import Tally
-from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Rewind, Tokenizer
+from firesteel.types import Delta, Event, Failure, Finish, Guarded, Progress, Request, Rewind, Tokenizer
 from firesteel.wire.errors import encode_error, error_of
 
 encode = msgspec.json.Encoder().encode
@@ -54,6 +54,8 @@ class ResponseStream(ABC):
             return self.fail(error_of(event))
         if isinstance(event, Rewind):
             return self.fail(taken_back())
+        if isinstance(event, Guarded):
+            return b""
         assert isinstance(event, Progress)
         return sse.comment(f"prefill {event.num_computed}/{event.num_prompt}")
 
