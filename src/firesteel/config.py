@@ -36,6 +36,16 @@ def api_keys() -> tuple[str, ...]:
     return keys
 
 
+class GuardConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How answers are guarded where a request does not say otherwise; `locked`: it may not say so."""
+
+    is_on: bool = True
+    level: Literal["observe", "warn", "rewrite", "block"] = "rewrite"
+    actions: dict[str, str] = {}  # by rule id or its beginning
+    ignored_paths: tuple[str, ...] = ()
+    locked: bool = False
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine and its backend need to know. `None` means: chosen for the machine."""
 
@@ -57,6 +67,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int = 0  # disk for the same, so that it outlives the process; 0 = none
     disk_seconds: float = 7 * 86_400  # what was not used for this long leaves the disk
     disk_folder: str | None = None  # None = `home() / "kv"`
+    guard: Literal["off", "on", "required"] = "off"  # whether it is tried out at the start; required: else no start
 
 
 def kv_folder(config: EngineConfig) -> Path:
@@ -87,6 +98,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     accept_any_model: bool = False
     response_store: str | None = None  # SQLite file of stored responses; None = `response_file()`
     socket_seconds: float = 3600.0  # a WebSocket lives no longer than this
+    guard: GuardConfig | None = None  # None: there is none
+    key_guards: dict[str, GuardConfig] = {}  # by the scope of an API key, in place of `guard`
 
     def __repr__(self) -> str:
         """Return the settings without the keys, which no log may show."""

@@ -18,6 +18,7 @@ import msgspec
 
 from firesteel.call import Call, Forgetful, Prepared
 from firesteel.errors import ContextTooLong, FiresteelError, RequestError, UnknownModel
+from firesteel.guard.order import NO_GUARDS, Guards
 from firesteel.request import anthropic
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.chat_template import render_tail
@@ -66,6 +67,7 @@ class Pipeline:
         model_id: str,
         context_tokens: int,
         accept_any_model: bool = False,
+        guards: Guards = NO_GUARDS,
     ) -> None:
         self.admission = admission
         self.model_id = model_id
@@ -76,6 +78,7 @@ class Pipeline:
         self._tokenizer = tokenizer
         self._recall = TokenRecall(tokenizer)
         self._accept_any_model = accept_any_model
+        self._guards = guards
         self._renderer = ThreadPoolExecutor(1, "render", initializer=_yield_to_the_model)
         self._work_numbers = count()  # clients may send the same request id twice
 
@@ -231,12 +234,12 @@ class Pipeline:
         """Return one `Work` per choice; an answer that cannot fit is cut to what fits, and that is noted."""
         works = []
         is_cut = False
-        for prompt in prompts:
+        for number, prompt in enumerate(prompts):
             tokens = prompt.tokens
             room = self._room_for(tokens, "messages" if request.kind in ("chat", "messages") else "prompt")
             max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
-            works += [self._work(request, scope, n, prompt, max_tokens) for n in range(request.n)]
+            works += [self._work(request, scope, n, prompt, max_tokens, number) for n in range(request.n)]
         if is_cut:
             request = msgspec.structs.replace(request, noted=(*request.noted, "max_tokens"))
         return request, works
@@ -251,8 +254,8 @@ class Pipeline:
             )
         return room
 
-    def _work(self, request: Request, scope: str, n: int, prompt: Prepared, max_tokens: int) -> Work:
-        """Return the work of the `n`-th choice of a prompt."""
+    def _work(self, request: Request, scope: str, n: int, prompt: Prepared, max_tokens: int, number: int = 0) -> Work:
+        """Return the work of the `n`-th choice of the prompt with this `number`."""
         sampling = request.sampling
         if n and sampling.seed is not None:
             sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
@@ -265,6 +268,7 @@ class Pipeline:
             scope=scope,
             prediction=prompt.prediction,
             constraint=request.constraint,
+            guard=self._guards.order_for(request, scope, number),
         )
 
     def recall_histories(self, histories: Callable[[], list[tuple[str, Sequence[int]]]]) -> None:

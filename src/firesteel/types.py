@@ -12,7 +12,7 @@ from typing import Any, Literal, Protocol
 
 import msgspec
 
-from firesteel.verdict import Finding, GuardOrder, GuardReport
+from firesteel.verdict import Finding, GuardOrder, GuardReport, GuardWish
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,6 +94,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     predict_seconds: float | None = None  # an answer ends after this time, once it holds a line break
     response_fields: tuple[str, ...] = ()  # paths of the parts of the response that are wanted; none = all
     tier: Literal["default", "priority"] | None = None  # which queue was asked for; None = not said
+    guard: GuardWish | None = None
     noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
 
 
@@ -234,8 +235,7 @@ class EngineClient(Protocol):
     def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
         """Take output tokens back from `to_token` on; then `hint` follows, or else none of `ban` as next token.
 
-        All goes back together; text that was released is taken back by a `Rewind` event. `to_token` counts output
-        tokens that stay. A sequence that has ended is left alone.
+        What was released is taken back by a `Rewind` event. `to_token` counts output tokens that stay.
         """
         ...
 

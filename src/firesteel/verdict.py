@@ -3,6 +3,7 @@
 Offsets are code points of the text that was fed, `end` exclusive.
 """
 
+from collections.abc import Callable
 from enum import StrEnum
 from typing import Literal, Protocol
 
@@ -99,6 +100,9 @@ class Rewind(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Verdict = Release | Hold | Rewind
+OpenGuard = Callable[["GuardOrder", bool], "Watcher"]  # the bool says whether text may be written differently
+Level = Literal["observe", "warn", "rewrite", "block"]
+"""How far the guard goes at most: `block` ends an answer that cannot be repaired, and needs a guard that works."""
 
 
 class GuardOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -112,10 +116,26 @@ class GuardOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     context: str = ""
     path: str | None = None
     is_live: bool = False
-    level: Literal["observe", "warn", "rewrite", "block"] = "rewrite"
+    level: Level = "rewrite"
     actions: dict[str, Action] = {}
     ignored_paths: tuple[str, ...] = ()
     honours_comments: bool = False
+    num_broken_rules: int = 0  # at the start of the engine
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing may pass unguarded."""
+        return self.level == "block" or Action.block in self.actions.values()
+
+
+class GuardWish(msgspec.Struct, frozen=True, kw_only=True):
+    """What a request says about its guard; what it leaves out is as the server has it."""
+
+    mode: Literal["on", "live", "off"] | None = None
+    level: Level | None = None
+    actions: dict[str, Action] = {}
+    language: str | None = None
+    path: str | None = None
 
 
 class GuardReport(msgspec.Struct, frozen=True, kw_only=True):

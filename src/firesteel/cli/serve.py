@@ -1,6 +1,6 @@
 """`firesteel serve`: the OpenAI-compatible server."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -21,6 +21,14 @@ from firesteel.cli.common import (
     drafters_of,
     engine_config,
     ensure_model,
+)
+from firesteel.cli.guarding import (
+    GuardActionOption,
+    GuardIgnoreOption,
+    GuardKeysOption,
+    GuardLockOption,
+    GuardOption,
+    guarded,
 )
 from firesteel.config import EngineConfig, ServerConfig, api_keys
 
@@ -71,23 +79,21 @@ def serve(
     grace: GraceOption = 10.0,
     accept_any_model: AnyModelOption = False,
     response_store: StoreOption = None,
+    guard: GuardOption = "rewrite",
+    guard_action: GuardActionOption = None,
+    guard_ignore: GuardIgnoreOption = None,
+    guard_lock: GuardLockOption = False,
+    guard_keys: GuardKeysOption = None,
 ) -> None:
     """Serve the model at http://HOST:PORT/v1 until Ctrl-C. Ready when GET /health answers 200."""
     own = {"chunk_tokens": chunk, "max_live": max_live}
     draft = {"drafters": drafters_of(drafters), "max_draft": max_draft, "draft_model": draft_model}
     sizes = {"cache_bytes": cache_mb * 1_000_000, "disk_bytes": disk_cache_mb * 1_000_000}
     engine = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own, **draft, **sizes)
-    server = ServerConfig(
-        host=host,
-        port=port,
-        api_keys=api_keys(),
-        max_queue=max_queue,
-        max_body_bytes=max_body_mb * 1_000_000,
-        grace_seconds=grace,
-        accept_any_model=accept_any_model,
-        response_store=response_store,
-    )
-    start(engine, server)
+    limits = {"max_queue": max_queue, "max_body_bytes": max_body_mb * 1_000_000, "grace_seconds": grace}
+    names: dict[str, Any] = {"accept_any_model": accept_any_model, "response_store": response_store}
+    server = ServerConfig(host=host, port=port, api_keys=api_keys(), **limits, **names)
+    start(*guarded(engine, server, guard, guard_action, guard_ignore, guard_lock, guard_keys))
 
 
 def start(engine: EngineConfig, server: ServerConfig) -> None:

@@ -23,10 +23,9 @@ from firesteel.engine.steer import Steer, begin, why_not
 from firesteel.engine.take_back import TakeBack
 from firesteel.errors import EngineFailure, FiresteelError, GuardFailure
 from firesteel.types import Delta, Event, Failure, Finish, FinishReason, Progress, Usage, Work
-from firesteel.verdict import GuardOrder, Watcher
+from firesteel.verdict import OpenGuard
 
 PROGRESS_SECONDS = 0.25  # least time between two progress events of one prompt
-OpenGuard = Callable[[GuardOrder, bool], Watcher]  # `may_retry`: whether text may be written differently
 NO_USAGE = Usage(num_prompt_tokens=0, num_cached_tokens=0, num_output_tokens=0)
 
 

@@ -52,6 +52,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     num_cells: int
     max_live: int
     state_fingerprint: str = ""  # under which KV rests on disk
+    broken_rules: tuple[str, ...] = ()  # of the guard, which does not find their own examples
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):

@@ -39,9 +39,9 @@ class AnswerGuard:
     def __init__(self, order: GuardOrder, *, may_retry: bool = True) -> None:
         policy = policy_of(order)
         self._order = order
-        self._blocks = blocks(order)
+        self._blocks = order.blocks
         self._is_off = policy.ignores(order.path)
-        self._failures = 0
+        self._failures = order.num_broken_rules
         self._seconds = 0.0
         language = languages.of_file(order.path) if order.path and order.language is None else order.language
         self._guard = Guard(
@@ -175,16 +175,11 @@ class NoGuard:
         """Do nothing."""
 
 
-def blocks(order: GuardOrder) -> bool:
-    """Whether nothing may pass unguarded."""
-    return order.level == "block" or Action.block in order.actions.values()
-
-
 def open_guard(order: GuardOrder, may_retry: bool) -> AnswerGuard | NoGuard:
     """Return the guard of one answer. Raises GuardFailure where it cannot begin, and nothing may pass unguarded."""
     try:
         return AnswerGuard(order, may_retry=may_retry)
     except Exception as error:
-        if blocks(order):
+        if order.blocks:
             raise GuardFailure(f"the guard cannot begin ({error!r}), and its policy is to block") from error
         return NoGuard(order)

@@ -16,7 +16,7 @@ from firesteel.responses.transport import Transport
 from firesteel.stream.openai_responses import ResponseWriter, successor_of
 from firesteel.stream.response import taken_back
 from firesteel.stream.response_events import Events, WireEvent
-from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Rewind
+from firesteel.types import Delta, Event, Failure, Finish, Guarded, Progress, Request, Rewind
 from firesteel.wire.errors import error_of
 from firesteel.wire.response_object import ResponseObject
 
@@ -61,8 +61,7 @@ class Turn:
         self._refusal: Failure | None = None  # why there can be no successor
         self._next: Asked | None = None  # what goes on as a request of its own
         self._is_open = self._is_over = self._is_cut = self._has_sent = False
-        self._stop_reason = ""
-        self._keeps_partial = True
+        self._stop_reason, self._keeps_partial = "", True
         self._progress = Progress("", 0, 0)
         self.ended = asyncio.Event()
         self.ids = [self.response.id]  # of the responses, in their order
@@ -167,10 +166,11 @@ class Turn:
         out = self._succeed() if event.id == self._successor and self._is_over else []
         if isinstance(event, Delta):
             return [*out, *self._writer.delta(event)]
+        if isinstance(event, Guarded):
+            return [*out, *self._writer.guarded(event)]
         if isinstance(event, Finish):
             return [*out, *self._finish(event)]
-        if isinstance(event, Progress):
-            self._progress = event
+        self._progress = event
         return out
 
     def _read_failure(self, failure: Failure) -> list[WireEvent]:

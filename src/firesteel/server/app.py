@@ -20,6 +20,7 @@ from firesteel.config import EngineConfig, ServerConfig, kv_folder, response_fil
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
+from firesteel.guard.order import Guards
 from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
@@ -31,7 +32,7 @@ from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
-from firesteel.wire.health import Health
+from firesteel.wire.health import Health, HealthStatus
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -77,6 +78,7 @@ class Service:
             model_id=self.model_id,
             context_tokens=min(ready.num_cells, ready.info.context_length),
             accept_any_model=self.config.accept_any_model,
+            guards=Guards(self.config.guard, self.config.key_guards, ready.broken_rules),
         )
         if self._engine_config.disk_bytes:
             folder = kv_folder(self._engine_config)
@@ -90,6 +92,14 @@ class Service:
             self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
+
+    @property
+    def guard_state(self) -> Literal["off", "on", "broken"]:
+        """Whether answers are guarded, and whether the guard found its own examples at the start."""
+        ready = self.engine.ready
+        if ready is not None and ready.broken_rules:
+            return "broken"
+        return "on" if self._engine_config.guard != "off" else "off"
 
     @property
     def model_id(self) -> str:
@@ -159,12 +169,16 @@ async def get_model(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """`GET /health`: 200 when requests are answered, 503 while the model loads or the engine restarts."""
+    """`GET /health`: 200 when requests are answered (degraded: the guard is broken), 503 while they are not."""
     service = _service(request)
     is_ready = service.pipeline is not None and service.engine.ready is not None
     num_restarts = service.engine.num_restarts
-    status: Literal["ok", "loading", "restarting"] = "restarting" if num_restarts else "loading"
-    body = Health(status="ok" if is_ready else status, model=service.model_id, engine_restarts=num_restarts)
+    broken = service.engine.ready.broken_rules if service.engine.ready else ()
+    status: HealthStatus = "restarting" if num_restarts else "loading"
+    if is_ready:
+        status = "degraded" if broken else "ok"
+    body = Health(status=status, model=service.model_id, engine_restarts=num_restarts, guard=service.guard_state)
+    body.broken_rules = broken or msgspec.UNSET
     return Response(msgspec.json.encode(body), 200 if is_ready else 503, media_type="application/json")
 
 

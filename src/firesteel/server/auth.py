@@ -41,4 +41,9 @@ def scope_of(request: HTTPConnection, api_keys: tuple[str, ...]) -> str:
         raise Unauthorized(
             "send the server's key as `Authorization: Bearer KEY` or `x-api-key: KEY` (FIRESTEEL_API_KEY)"
         )
+    return scope_of_key(key)
+
+
+def scope_of_key(key: bytes) -> str:
+    """Return the name of what belongs to a key, which does not tell the key."""
     return blake2b(key, digest_size=8, person=b"firesteel").hexdigest()

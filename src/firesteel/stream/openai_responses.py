@@ -9,7 +9,7 @@ from firesteel.errors import ContextTooLong, FiresteelError, Overloaded
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.stream.response_output import OutputWriter
 from firesteel.stream.tally import Tally
-from firesteel.types import Delta, Finish, Request, Tokenizer, Usage
+from firesteel.types import Delta, Finish, Guarded, Request, Tokenizer, Usage
 from firesteel.wire.response_object import (
     IncompleteDetails,
     InputDetails,
@@ -76,8 +76,13 @@ class ResponseWriter:
         """Yield the events of more text."""
         return self._output.feed(delta.text, delta.logprobs)
 
+    def guarded(self, event: Guarded) -> Iterator[WireEvent]:
+        """Yield what the guard says at this place; text that it takes back leaves the output."""
+        return self._output.guarded(event)
+
     def finish(self, finish: Finish, *, cancelled: str = "", keep_partial: bool = True) -> Iterator[WireEvent]:
         """Yield the last events. `cancelled` says what a cancelled response is told to be: interrupted, cancelled."""
+        self._output.findings = list(finish.usage.guard.findings) if finish.usage.guard is not None else []
         yield from self._output.finish(finish.reason, keep_partial=keep_partial)
         self._tally.add(0, finish)
         response = self.response
@@ -93,7 +98,7 @@ class ResponseWriter:
             return "max_output_tokens" if self._request.max_tokens != 0 else ""
         if finish.reason == "cancelled":
             return cancelled or "max_output_tokens"
-        return "steered" if finish.reason == "steered" else ""
+        return finish.reason if finish.reason in ("steered", "content_filter") else ""
 
     def _last(self, reason: str) -> WireEvent:
         status: Status = "incomplete" if reason else "completed"

@@ -55,7 +55,7 @@ class ResponseStream(ABC):
         if isinstance(event, Rewind):
             return self.fail(taken_back())
         if isinstance(event, Guarded):
-            return b""
+            return self._guarded(choice, event)
         assert isinstance(event, Progress)
         return sse.comment(f"prefill {event.num_computed}/{event.num_prompt}")
 
@@ -79,6 +79,10 @@ class ResponseStream(ABC):
 
     @abstractmethod
     def _usage_chunk(self) -> bytes: ...
+
+    def _guarded(self, choice: int, event: Guarded) -> bytes:
+        """Return what the guard says at this place: nothing where the format has no room for it before the end."""
+        return b""
 
 
 class ResponseCollector(ABC):
