@@ -90,7 +90,7 @@ def serve(
     draft = {"drafters": drafters_of(drafters), "max_draft": max_draft, "draft_model": draft_model}
     sizes = {"cache_bytes": cache_mb * 1_000_000, "disk_bytes": disk_cache_mb * 1_000_000}
     engine = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own, **draft, **sizes)
-    limits = {"max_queue": max_queue, "max_body_bytes": max_body_mb * 1_000_000, "grace_seconds": grace}
+    limits: dict[str, Any] = {"max_queue": max_queue, "max_body_bytes": max_body_mb * 1_000_000, "grace_seconds": grace}
     names: dict[str, Any] = {"accept_any_model": accept_any_model, "response_store": response_store}
     server = ServerConfig(host=host, port=port, api_keys=api_keys(), **limits, **names)
     start(*guarded(engine, server, guard, guard_action, guard_ignore, guard_lock, guard_keys))
