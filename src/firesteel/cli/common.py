@@ -22,8 +22,8 @@ ModelOption = Annotated[
     typer.Option("--model", "-m", help="A name of the catalogue, a path to a GGUF file, or hf:owner/repo/file."),
 ]
 BackendOption = Annotated[
-    Literal["auto", "native", "llamacpp", "scripted"],
-    typer.Option(help="What runs the model; scripted is a fake one that needs no weights."),
+    Literal["auto", "native", "llamacpp", "cuda", "scripted"],
+    typer.Option(help="What runs the model; cuda needs a GPU, scripted is a fake one without weights."),
 ]
 ScriptOption = Annotated[
     str | None,
@@ -32,6 +32,10 @@ ScriptOption = Annotated[
 QuantizeOption = Annotated[
     Literal["q4_0", "q8_0"] | None,
     typer.Option(help="Use a requantised copy, made once; docs/how-to/quantize.md says what it costs."),
+]
+WeightsOption = Annotated[
+    Literal["bf16", "int8", "fp8"],
+    typer.Option(help="With --backend cuda: how the GPU holds the model's matrices; see docs/how-to/gpu.md."),
 ]
 ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the model.", show_default="physical cores")]
 ContextOption = Annotated[

@@ -17,6 +17,7 @@ from firesteel.cli.common import (
     QuantizeOption,
     ScriptOption,
     ThreadsOption,
+    WeightsOption,
     YarnOption,
     drafters_of,
     engine_config,
@@ -53,6 +54,7 @@ def serve(
     backend: BackendOption = "auto",
     script: ScriptOption = None,
     quantize: QuantizeOption = None,
+    weights: WeightsOption = "bf16",
     host: HostOption = "127.0.0.1",
     port: PortOption = 8080,
     threads: ThreadsOption = None,
@@ -73,7 +75,7 @@ def serve(
     response_store: StoreOption = None,
 ) -> None:
     """Serve the model at http://HOST:PORT/v1 until Ctrl-C. Ready when GET /health answers 200."""
-    own = {"chunk_tokens": chunk, "max_live": max_live}
+    own = {"chunk_tokens": chunk, "max_live": max_live, "weights": weights}
     draft = {"drafters": drafters_of(drafters), "max_draft": max_draft, "draft_model": draft_model}
     sizes = {"cache_bytes": cache_mb * 1_000_000, "disk_bytes": disk_cache_mb * 1_000_000}
     engine = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own, **draft, **sizes)
