@@ -24,7 +24,7 @@ from firesteel.cli.common import (
 )
 from firesteel.config import EngineConfig, ServerConfig, api_keys
 
-HostOption = Annotated[str, typer.Option(help="Address; other than loopback needs FIRESTEEL_API_KEY.")]
+HostOption = Annotated[str, typer.Option(help="Address; other than loopback needs API keys.")]
 PortOption = Annotated[int, typer.Option(min=1, max=65535, help="TCP port.")]
 ChunkOption = Annotated[
     int | None, typer.Option(min=1, help="Prompt tokens a step computes when alone.", show_default="chosen")
@@ -45,6 +45,10 @@ StoreOption = Annotated[
     typer.Option(
         help="SQLite file of stored responses; `:memory:` keeps them for this run.", show_default="responses.db"
     ),
+]
+KeysOption = Annotated[
+    str | None,
+    typer.Option(help="File of `firesteel keys`; `none` is no file.", show_default="keys.json"),
 ]
 
 
@@ -71,6 +75,7 @@ def serve(
     grace: GraceOption = 10.0,
     accept_any_model: AnyModelOption = False,
     response_store: StoreOption = None,
+    keys: KeysOption = None,
 ) -> None:
     """Serve the model at http://HOST:PORT/v1 until Ctrl-C. Ready when GET /health answers 200."""
     own = {"chunk_tokens": chunk, "max_live": max_live}
@@ -86,6 +91,7 @@ def serve(
         grace_seconds=grace,
         accept_any_model=accept_any_model,
         response_store=response_store,
+        key_file=keys,
     )
     start(engine, server)
 
@@ -98,7 +104,7 @@ def start(engine: EngineConfig, server: ServerConfig) -> None:
     from firesteel.server.auth import check_bind
     from firesteel.server.run import serve as serve_until_signal
 
-    check_bind(server.host, server.api_keys)
+    check_bind(server)
     ensure_model(engine)
     name = "scripted" if engine.backend == "scripted" else engine.model
     logging.basicConfig(format="firesteel: %(message)s", level=logging.INFO)

@@ -26,7 +26,7 @@ from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
 from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
-from firesteel.server.auth import scope_of
+from firesteel.server.auth import keyring
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.session.response_store import ResponseStore
@@ -51,6 +51,7 @@ class Service:
         self.config = config
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
+        self.keyring = keyring(config)
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
@@ -178,6 +179,7 @@ async def metrics(request: Request) -> Response:
 
 
 OPEN_PATHS = frozenset(operation.path for operation in OPERATIONS if operation.is_open)  # need no key
+SCOPES = {operation.path: operation.scope for operation in OPERATIONS}  # what a key must be allowed to do there
 
 
 def routes() -> list[Route]:
@@ -229,8 +231,11 @@ def _guarded(route: Route) -> Route:
 
     async def guarded(request: Request) -> Response:
         request.state.request_id = request.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
-        if route.path not in OPEN_PATHS:
-            request.state.scope = scope_of(request, _service(request).config.api_keys)
+        path = route.path.replace(":path}", "}")
+        if path not in OPEN_PATHS:
+            caller = _service(request).keyring.identify(request.headers)
+            request.state.caller, request.state.scope = caller, caller.scope
+            caller.check(SCOPES[path])
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))

@@ -43,7 +43,7 @@ class _Server(uvicorn.Server):
 
 def serve(engine_config: EngineConfig, config: ServerConfig) -> None:
     """Serve until SIGINT or SIGTERM. Raises ConfigError or ModelError when it cannot start."""
-    check_bind(config.host, config.api_keys)
+    check_bind(config)
     _allow_files()
     listening = _listen(config)
     service = Service(engine_config, config)
