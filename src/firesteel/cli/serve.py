@@ -83,15 +83,12 @@ def serve(
     sizes = {"cache_bytes": cache_mb * 1_000_000, "disk_bytes": disk_cache_mb * 1_000_000}
     engine = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own, **draft, **sizes)
     server = ServerConfig(
-        host=host,
-        port=port,
-        api_keys=api_keys(),
+        **{"host": host, "port": port, "api_keys": api_keys(), "key_file": keys},
         max_queue=max_queue,
         max_body_bytes=max_body_mb * 1_000_000,
         grace_seconds=grace,
         accept_any_model=accept_any_model,
         response_store=response_store,
-        key_file=keys,
     )
     start(engine, server)
 
