@@ -1,6 +1,7 @@
 """The routes and the life of the server process."""
 
 import asyncio
+import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -29,6 +30,7 @@ from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
+from firesteel.server.reload import Reload
 from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
 from firesteel.wire.health import Health
@@ -57,6 +59,11 @@ class Service:
         self.background = Background()
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
+        self.reload: Reload | None = None
+        self.on_reload: list[Callable[[ServerConfig], None]] = [
+            self._take,
+            lambda new: self.keyring.replace_environment(new.api_keys),
+        ]  # who takes changed settings over
         self._engine_config = engine_config
         self._started = int(time.time())
 
@@ -82,6 +89,15 @@ class Service:
         if self._engine_config.disk_bytes:
             folder = kv_folder(self._engine_config)
             self.pipeline.recall_histories(lambda: recalled(folder, ready.state_fingerprint))
+
+    def watch_signals(self) -> None:
+        """Let SIGHUP read the settings again; without anybody to ask, it is none of ours."""
+        if self.reload is not None and hasattr(signal, "SIGHUP"):
+            reload = self.reload
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: reload(self.config, self.on_reload))
+
+    def _take(self, config: ServerConfig) -> None:
+        self.config = config
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
@@ -208,6 +224,7 @@ def create_app(service: Service) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.watch_signals()
         loading = asyncio.create_task(service.load())
         try:
             yield

@@ -18,11 +18,11 @@ def keyring(settings: ServerConfig) -> Keyring:
     return Keyring(None if path == NO_FILE else KeyFile(Path(path)), settings.api_keys)
 
 
-def check_bind(settings: ServerConfig) -> None:
-    """Raise ConfigError when the server can be reached from elsewhere and no key protects it."""
-    if keyring(settings).is_open and not is_loopback(settings.host):
+def check_bind(host: str, settings: ServerConfig) -> None:
+    """Raise ConfigError when `host` can be reached from elsewhere and no key of `settings` protects it."""
+    if keyring(settings).is_open and not is_loopback(host):
         raise ConfigError(
-            f"refusing to listen on {settings.host} without a key: run `firesteel keys create NAME`, "
+            f"refusing to listen on {host} without a key: run `firesteel keys create NAME`, "
             "set FIRESTEEL_API_KEY, or listen on 127.0.0.1"
         )
 

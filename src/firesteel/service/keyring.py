@@ -51,13 +51,18 @@ class Keyring:
 
     def __init__(self, file: KeyFile | None, environment: tuple[str, ...] = ()) -> None:
         self._file = file
-        self._environment = tuple(key.encode() for key in environment)
         self._keys: dict[str, Key] = {}
-        self._is_locked = bool(environment)
+        self._is_locked = False
+        self.replace_environment(environment)
         self._seen: tuple[int, ...] | None = None
         if file is not None:
             self._seen = self._signature()
             self._take(file.load())
+
+    def replace_environment(self, keys: tuple[str, ...]) -> None:
+        """Take other keys in place of those of the configuration."""
+        self._environment = tuple(key.encode() for key in keys)
+        self._is_locked = self._is_locked or bool(keys)
 
     @property
     def is_open(self) -> bool:
