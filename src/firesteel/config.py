@@ -8,7 +8,9 @@ import msgspec
 
 from firesteel.errors import ConfigError
 
-BackendName = Literal["auto", "native", "llamacpp", "scripted"]
+BackendName = Literal["auto", "native", "llamacpp", "cuda", "scripted"]
+WeightsName = Literal["bf16", "int8", "fp8"]
+GuardLevel = Literal["off", "observe", "warn", "rewrite", "block"]
 DrafterName = Literal["prediction", "reference", "ngram", "suffix", "model"]
 DRAFTERS: tuple[DrafterName, ...] = ("prediction", "reference", "ngram", "suffix", "model")
 
@@ -52,6 +54,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     backend: BackendName = "auto"
     model: str = "qwen2.5-coder-0.5b"
     quantize: Literal["q4_0", "q8_0"] | None = None
+    weights: WeightsName = "bf16"  # cuda backend only: how matrices are held on the device
     script: str | None = None  # scripted backend only: path of a JSON script
     num_threads: int | None = None
     context_tokens: int | None = None  # KV cells shared by all live sequences
@@ -80,6 +83,11 @@ def response_file() -> str:
     return str(home() / "responses.db")
 
 
+def key_file() -> str:
+    """Return the file that holds the hashes of API keys."""
+    return str(home() / "keys.json")
+
+
 def learned_folder(config: EngineConfig) -> Path:
     """Return the folder that holds what was learned of step costs; beside the KV on disk."""
     return kv_folder(config).with_name(kv_folder(config).name + "-learned")
@@ -91,6 +99,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     api_keys: tuple[str, ...] = ()  # of which a client must send one; each has warm state of its own
+    key_file: str | None = None  # more of them, hashed, with limits; None = `key_file()`, "none" = no file
     max_queue: int = 64  # requests that may wait beyond the live ones
     max_body_bytes: int = 16 * 1024 * 1024
     grace_seconds: float = 10.0
@@ -98,8 +107,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     accept_any_model: bool = False
     response_store: str | None = None  # SQLite file of stored responses; None = `response_file()`
     socket_seconds: float = 3600.0  # a WebSocket lives no longer than this
-    guard: GuardConfig | None = None  # None: there is none
-    key_guards: dict[str, GuardConfig] = {}  # by the scope of an API key, in place of `guard`
+    guard: GuardLevel = "off"  # how far it goes at most with vulnerable code in answers
+    guard_actions: tuple[str, ...] = ()  # RULE=ACTION
+    guard_ignore: tuple[str, ...] = ()  # globs of paths that are not guarded
+    guard_lock: bool = False  # no request may change the guard
+    guard_keys: str | None = None  # a JSON file of guards by API key
 
     def __repr__(self) -> str:
         """Return the settings without the keys, which no log may show."""

@@ -1,6 +1,7 @@
 """The routes and the life of the server process."""
 
 import asyncio
+import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -20,16 +21,17 @@ from firesteel.config import EngineConfig, ServerConfig, kv_folder, response_fil
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
-from firesteel.guard.order import Guards
 from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
 from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
-from firesteel.server.auth import scope_of
+from firesteel.server.auth import keyring
+from firesteel.server.guarding import guards_of, need_of
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
+from firesteel.server.reload import Reload
 from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
 from firesteel.wire.health import Health, HealthStatus
@@ -50,13 +52,22 @@ class Service:
 
     def __init__(self, engine_config: EngineConfig, config: ServerConfig) -> None:
         self.config = config
+        self._guards = guards_of(config)
+        engine_config = msgspec.structs.replace(engine_config, guard=need_of(self._guards))
+        self.is_guarded = engine_config.guard != "off"
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
+        self.keyring = keyring(config)
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
+        self.reload: Reload | None = None
+        self.on_reload: list[Callable[[ServerConfig], None]] = [
+            self._take,
+            lambda new: self.keyring.replace_environment(new.api_keys),
+        ]  # who takes changed settings over
         self._engine_config = engine_config
         self._started = int(time.time())
 
@@ -78,11 +89,20 @@ class Service:
             model_id=self.model_id,
             context_tokens=min(ready.num_cells, ready.info.context_length),
             accept_any_model=self.config.accept_any_model,
-            guards=Guards(self.config.guard, self.config.key_guards, ready.broken_rules),
+            guards=msgspec.structs.replace(self._guards, broken_rules=ready.broken_rules),
         )
         if self._engine_config.disk_bytes:
             folder = kv_folder(self._engine_config)
             self.pipeline.recall_histories(lambda: recalled(folder, ready.state_fingerprint))
+
+    def watch_signals(self) -> None:
+        """Let SIGHUP read the settings again; without anybody to ask, it is none of ours."""
+        if self.reload is not None and hasattr(signal, "SIGHUP"):
+            reload = self.reload
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: reload(self.config, self.on_reload))
+
+    def _take(self, config: ServerConfig) -> None:
+        self.config = config
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
@@ -92,14 +112,6 @@ class Service:
             self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
-
-    @property
-    def guard_state(self) -> Literal["off", "on", "broken"]:
-        """Whether answers are guarded, and whether the guard found its own examples at the start."""
-        ready = self.engine.ready
-        if ready is not None and ready.broken_rules:
-            return "broken"
-        return "on" if self._engine_config.guard != "off" else "off"
 
     @property
     def model_id(self) -> str:
@@ -177,7 +189,8 @@ async def health(request: Request) -> Response:
     status: HealthStatus = "restarting" if num_restarts else "loading"
     if is_ready:
         status = "degraded" if broken else "ok"
-    body = Health(status=status, model=service.model_id, engine_restarts=num_restarts, guard=service.guard_state)
+    guard: Literal["off", "on", "broken"] = "broken" if broken else "on" if service.is_guarded else "off"
+    body = Health(status=status, model=service.model_id, engine_restarts=num_restarts, guard=guard)
     body.broken_rules = broken or msgspec.UNSET
     return Response(msgspec.json.encode(body), 200 if is_ready else 503, media_type="application/json")
 
@@ -192,6 +205,7 @@ async def metrics(request: Request) -> Response:
 
 
 OPEN_PATHS = frozenset(operation.path for operation in OPERATIONS if operation.is_open)  # need no key
+SCOPES = {operation.path: operation.scope for operation in OPERATIONS}  # what a key must be allowed to do there
 
 
 def routes() -> list[Route]:
@@ -220,6 +234,7 @@ def create_app(service: Service) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.watch_signals()
         loading = asyncio.create_task(service.load())
         try:
             yield
@@ -243,8 +258,11 @@ def _guarded(route: Route) -> Route:
 
     async def guarded(request: Request) -> Response:
         request.state.request_id = request.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
-        if route.path not in OPEN_PATHS:
-            request.state.scope = scope_of(request, _service(request).config.api_keys)
+        path = route.path.replace(":path}", "}")
+        if path not in OPEN_PATHS:
+            caller = _service(request).keyring.identify(request.headers)
+            request.state.caller, request.state.scope = caller, caller.scope
+            caller.check(SCOPES[path])
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))
