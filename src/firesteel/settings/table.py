@@ -16,6 +16,7 @@ MEGABYTE = 1_000_000
 Count = Annotated[int, Meta(ge=1)]
 CountOrNone = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(ge=0.1)]
 
 
 def megabytes(value: int) -> int:
@@ -169,6 +170,33 @@ SERVER = (
     ),
 )
 
+WEB = (
+    Setting(
+        name="tls.cert",
+        field="server.tls_cert",
+        takes=str | None,
+        is_live=True,
+        help="PEM file of the certificate and its chain; with `tls.key`, the server speaks HTTPS only. SIGHUP reads "
+        "both files again.",
+    ),
+    Setting(
+        name="tls.key",
+        field="server.tls_key",
+        takes=str | None,
+        is_live=True,
+        help="PEM file of its private key, without a passphrase.",
+    ),
+    Setting(
+        name="cors.origins",
+        field="server.cors_origins",
+        takes=tuple[Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s,]+|null)$")], ...],
+        default=(),
+        is_live=True,
+        help="Origins of web pages that may call, such as `https://app.example.com`; `*` is all. Pages of other "
+        "origins are refused, over WebSockets too.",
+    ),
+)
+
 LIMITS = (
     Setting(
         name="max_queue",
@@ -185,6 +213,46 @@ LIMITS = (
         make=megabytes,
         is_live=True,
         help="Largest request body, in MB.",
+    ),
+    Setting(
+        name="max_connections",
+        field="server.max_connections",
+        takes=Count,
+        default=4096,
+        is_live=True,
+        help="Connections that may be open together; one more is answered by a 503.",
+    ),
+    Setting(
+        name="header_timeout",
+        field="server.header_seconds",
+        takes=Positive,
+        default=10.0,
+        is_live=True,
+        help="Seconds in which the head of a request must arrive, else it is a 408.",
+    ),
+    Setting(
+        name="body_timeout",
+        field="server.body_seconds",
+        takes=Positive,
+        default=60.0,
+        is_live=True,
+        help="Seconds in which its body must arrive, else it is a 408.",
+    ),
+    Setting(
+        name="request_timeout",
+        field="server.request_seconds",
+        takes=Seconds,
+        default=0.0,
+        is_live=True,
+        help="Seconds an answer may take, else it is a 504, or ends with such an error; 0 is as long as it takes. "
+        "Background responses and WebSockets have no such limit.",
+    ),
+    Setting(
+        name="write_timeout",
+        field="server.idle_write_seconds",
+        takes=Positive,
+        default=60.0,
+        help="Seconds after which a client that takes nothing counts as gone.",
     ),
 )
 
@@ -210,6 +278,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     ("The model", MODEL),
     ("Speed and memory", SPEED),
     ("The server", SERVER),
+    ("The web", WEB),
     ("Limits", LIMITS),
     ("What is kept", KEPT),
 )

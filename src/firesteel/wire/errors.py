@@ -37,10 +37,14 @@ class AnthropicErrorEnvelope(msgspec.Struct, tag="error"):
 _ANTHROPIC_TYPES = {
     400: "invalid_request_error",
     401: "authentication_error",
+    403: "permission_error",
     404: "not_found_error",
     405: "invalid_request_error",
+    408: "timeout_error",
     413: "request_too_large",
+    431: "request_too_large",
     503: "overloaded_error",
+    504: "timeout_error",
 }
 
 
