@@ -69,6 +69,11 @@ def response_file() -> str:
     return str(home() / "responses.db")
 
 
+def key_file() -> str:
+    """Return the file that holds the hashes of API keys."""
+    return str(home() / "keys.json")
+
+
 def learned_folder(config: EngineConfig) -> Path:
     """Return the folder that holds what was learned of step costs; beside the KV on disk."""
     return kv_folder(config).with_name(kv_folder(config).name + "-learned")
@@ -80,6 +85,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     api_keys: tuple[str, ...] = ()  # of which a client must send one; each has warm state of its own
+    key_file: str | None = None  # more of them, hashed, with limits; None = `key_file()`, "none" = no file
     max_queue: int = 64  # requests that may wait beyond the live ones
     max_body_bytes: int = 16 * 1024 * 1024
     grace_seconds: float = 10.0

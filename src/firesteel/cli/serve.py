@@ -45,7 +45,7 @@ def start(settings: Settings, read_again: Callable[[], Settings]) -> None:
     from firesteel.server.run import serve as serve_until_signal
 
     engine, server = settings.engine(), settings.server()
-    check_bind(server.host, server.api_keys)
+    check_bind(server.host, server)
     logging.basicConfig(format="firesteel: %(message)s", level=logging.INFO)
     log = logging.getLogger("firesteel")
     for warning in settings.warnings:

@@ -28,7 +28,7 @@ from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
 from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
-from firesteel.server.auth import scope_of
+from firesteel.server.auth import keyring
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
@@ -55,13 +55,17 @@ class Service:
         self.config = config
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
+        self.keyring = keyring(config)
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
-        self.on_reload: list[Callable[[ServerConfig], None]] = [self._take]  # who takes changed settings over
+        self.on_reload: list[Callable[[ServerConfig], None]] = [
+            self._take,
+            lambda new: self.keyring.replace_environment(new.api_keys),
+        ]  # who takes changed settings over
         self._engine_config = engine_config
         self._started = int(time.time())
 
@@ -192,6 +196,7 @@ async def metrics(request: Request) -> Response:
 
 
 OPEN_PATHS = frozenset(operation.path for operation in OPERATIONS if operation.is_open)  # need no key
+SCOPES = {operation.path: operation.scope for operation in OPERATIONS}  # what a key must be allowed to do there
 
 
 def routes() -> list[Route]:
@@ -245,8 +250,11 @@ def _guarded(route: Route) -> Route:
 
     async def guarded(request: Request) -> Response:
         request.state.request_id = request.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
-        if route.path not in OPEN_PATHS:
-            request.state.scope = scope_of(request, _service(request).config.api_keys)
+        path = route.path.replace(":path}", "}")
+        if path not in OPEN_PATHS:
+            caller = _service(request).keyring.identify(request.headers)
+            request.state.caller, request.state.scope = caller, caller.scope
+            caller.check(SCOPES[path])
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))

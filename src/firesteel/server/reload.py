@@ -31,7 +31,7 @@ class Reload:
         try:
             new = self._read_again()
             server = new.server()
-            check_bind(config.host, server.api_keys)
+            check_bind(config.host, server)
             changed = msgspec.structs.replace(config, **{name: getattr(server, name) for name in LIVE_FIELDS})
             for taker in take:
                 taker(changed)

@@ -46,7 +46,7 @@ class _Server(uvicorn.Server):
 
 def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | None = None) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP calls `reload`. Raises ConfigError or ModelError when it cannot start."""
-    check_bind(config.host, config.api_keys)
+    check_bind(config.host, config)
     _allow_files()
     tls = Tls(config) if uses_tls(config) else None
     listening = _listen(config)

@@ -139,7 +139,7 @@ SERVER = (
         name="host",
         field="server.host",
         default="127.0.0.1",
-        help="Address; other than loopback needs FIRESTEEL_API_KEY.",
+        help="Address; other than loopback needs API keys.",
     ),
     Setting(
         name="port", field="server.port", takes=Annotated[int, Meta(ge=1, le=65535)], default=8080, help="TCP port."
@@ -153,6 +153,13 @@ SERVER = (
         has_flag=False,
         is_live=True,
         help="Keys of which a client must send one; several, separated by commas, share nothing.",
+    ),
+    Setting(
+        name="keys",
+        field="server.key_file",
+        takes=str | None,
+        stands_for="keys.json",
+        help="File of `firesteel keys`; `none` is no file.",
     ),
     Setting(
         name="accept_any_model",

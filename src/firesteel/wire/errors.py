@@ -42,6 +42,7 @@ _ANTHROPIC_TYPES = {
     405: "invalid_request_error",
     408: "timeout_error",
     413: "request_too_large",
+    429: "rate_limit_error",
     431: "request_too_large",
     503: "overloaded_error",
     504: "timeout_error",
