@@ -14,7 +14,7 @@ from tests.pipeline.fake_engine import FakeEngine, make_pipeline
 class Client:
     """One request to an `Answer` on a `FakeEngine`; `sent` is what reached the client."""
 
-    def __init__(self, kind: str, body: bytes, *, max_body_bytes: int = 1000, **limits: float) -> None:
+    def __init__(self, kind: str, body: bytes, *, max_body_bytes: int = 1000, **limits: Any) -> None:
         self.engine = FakeEngine()
         self.pipeline = make_pipeline(self.engine)
         self.metrics = Metrics()

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from firesteel.server.origins import is_own
 from tests.server.live import Live, chat_body, serving
@@ -49,11 +50,11 @@ def test_a_page_that_may_call_is_told_so(open_to_one: Live) -> None:
 def test_a_socket_of_a_foreign_page_is_refused(open_to_one: Live) -> None:
     """Browsers open WebSockets to anywhere, without asking first."""
     url = f"ws://127.0.0.1:{open_to_one.port}/v1/responses"
-    with pytest.raises(InvalidStatus) as caught, connect(url, origin="https://evil.example", proxy=None):
+    with pytest.raises(InvalidStatus) as caught, connect(url, origin=Origin("https://evil.example"), proxy=None):
         pass
     assert caught.value.response.status_code == 403
     assert json.loads(caught.value.response.body)["error"]["code"] == "origin_not_allowed"
-    for origin in (PAGE, None, f"http://127.0.0.1:{open_to_one.port}"):
+    for origin in (Origin(PAGE), None, Origin(f"http://127.0.0.1:{open_to_one.port}")):
         with connect(url, origin=origin, proxy=None):
             pass
 

@@ -37,7 +37,8 @@ class Files:
         return context
 
     def config(self, **changes: str) -> ServerConfig:
-        return ServerConfig(**{"tls_cert": str(self.cert), "tls_key": str(self.key), **changes})
+        files = {"tls_cert": str(self.cert), "tls_key": str(self.key), **changes}
+        return ServerConfig(tls_cert=files["tls_cert"], tls_key=files["tls_key"])
 
 
 def test_half_of_the_files_is_a_mistake() -> None:
