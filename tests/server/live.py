@@ -182,7 +182,7 @@ class Wire:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE_SECONDS)
+        self.socket.settimeout(START_SECONDS)
         self.socket.connect(("127.0.0.1", port))
         self.address: tuple[str, int] = self.socket.getsockname()
 
