@@ -40,7 +40,7 @@ class Metrics:
         self._findings = Counter(
             "firesteel_guard_findings", "Findings in text that stayed", ["rule", "action"], registry=registry
         )
-        self._guard = Counter("firesteel_guard", "What the guard did", ["what"], registry=registry)
+        self._guard = Counter("firesteel_guard", "What the guard did", ["counts"], registry=registry)
         self._verify = Gauge("firesteel_verify_seconds", "Learned cost of a step", ["rows"], registry=registry)
 
     def answered(self, endpoint: str, status: int) -> None:
