@@ -29,7 +29,7 @@ class About(NamedTuple):
 
 SERVERS = frozenset({"--model", "--vs", "--pairs", "--tokens", "--quantize"})
 KINDS: dict[Kind, About] = {
-    "decode": About("tokens a second of a greedy answer", SERVERS),
+    "decode": About("tokens a second of a greedy answer", SERVERS | {"--history"}),
     "prefill": About("prompt tokens a second up to the first token", SERVERS),
     "pipeline": About("everything but the model, on the scripted backend", frozenset({"--pairs", "--tokens"})),
     "wire": About("turns, loops and crowds on /v1/responses, on the scripted backend", frozenset({"--pairs"}), 9),
@@ -100,7 +100,7 @@ RowsOption = Annotated[
 ]
 HistoryOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="N[,N]", help="step: tokens of history before them.", show_default="128,4096,8192"),
+    typer.Option(metavar="N[,N]", help="step: tokens of history before them. decode: of the prompt.", show_default="128,4096,8192; decode 128"),
 ]
 PrefillOption = Annotated[
     list[str] | None,
