@@ -48,7 +48,7 @@ def measure(options: Options, subject: Subject) -> Measurement:
 
 
 def adapted(work: Workload, options: Options) -> Workload:
-    """Return the workload with the numbers of tokens that were asked for. Raises `ConfigError` for several histories."""
+    """Return the workload with the numbers of tokens that were asked for. `ConfigError`: several histories."""
     if options.kind == "prefill":
         return msgspec.structs.replace(work, prompt_tokens=options.num_tokens(work.prompt_tokens))
     if len(options.histories) > 1:
