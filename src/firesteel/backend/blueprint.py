@@ -6,6 +6,7 @@ import msgspec
 
 from firesteel.backend.memory import Memory, estimate
 from firesteel.backend.native.description import Description, Unsupported, support
+from firesteel.backend.native.pages import kv_bytes, num_pages
 from firesteel.backend.sizes import Sizes, sizes, stretched
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError, ModelError
@@ -39,9 +40,18 @@ def draw(path: Path, config: EngineConfig) -> Blueprint:
         context=context,
         dimensions=found,
         sizes=chosen,
-        memory=estimate(config, chosen, found, scores_at_once=native is None),
+        memory=needed(config, chosen, found, native),
         native=native,
     )
+
+
+def needed(config: EngineConfig, chosen: Sizes, found: Dimensions, native: Description | None) -> Memory:
+    """Return what the model will take at most; own kernels keep scales beside keys and values, in pages."""
+    memory = estimate(config, chosen, found, scores_at_once=native is None)
+    if native is None:
+        return memory
+    pages = num_pages(chosen.num_cells, chosen.num_live)
+    return msgspec.structs.replace(memory, kv=kv_bytes(native.shape, pages, config.kv_type))
 
 
 def native_description(header: Header, path: Path, config: EngineConfig) -> Description | None:
