@@ -23,6 +23,7 @@ from firesteel.models.files import Progress, silent
 
 STATE_HEAD = struct.Struct("<4sIII")  # magic, first position, positions, bytes of each
 STATE_MAGIC = b"FSKV"
+STATE_VERSION = 2  # how saved KV is laid out: whole pages as they are, positions of others one by one
 ERROR_BYTES = 256
 
 
@@ -180,7 +181,7 @@ class NativeBackend:
     def state_fingerprint(self) -> str:
         """See `Backend.state_fingerprint`."""
         layout = self._library.fs_layout_version()
-        parts = f"firesteel-kv=native-{layout} kernels={self.kernels} model={identity(self.info.path)}"
+        parts = f"firesteel-kv=native-{layout}.{STATE_VERSION} kernels={self.kernels} model={identity(self.info.path)}"
         return f"{parts} kv={self._config.kv_type}"
 
     def save(self, sequence: int, start: int = 0, end: int | None = None) -> State:
