@@ -73,6 +73,7 @@ class NativeBackend:
         self.bytes_read = 0  # of weights and KV, by all steps together
         self._best = np.empty(sizes.num_wanted, np.int32)
         self._slots = np.empty(sizes.num_wanted, np.int32)
+        self._best_address, self._slots_address = self._best.ctypes.data, self._slots.ctypes.data
         self._logits = self._view_logits()
         self._submitted: list[Rows] = []
         self.native_seconds = 0.0
@@ -133,7 +134,7 @@ class NativeBackend:
         tokens = np.array([token for rows in batch for token in rows.tokens], np.int32)
         started = time.perf_counter()
         status = self._library.fs_step(
-            self._handle, runs, len(batch), tokens.ctypes.data, self._best.ctypes.data, self._slots.ctypes.data
+            self._handle, runs, len(batch), tokens.ctypes.data, self._best_address, self._slots_address
         )
         self.native_seconds += time.perf_counter() - started
         if status != library.DONE:
