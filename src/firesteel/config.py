@@ -8,7 +8,8 @@ import msgspec
 
 from firesteel.errors import ConfigError
 
-BackendName = Literal["auto", "native", "llamacpp", "scripted"]
+BackendName = Literal["auto", "native", "llamacpp", "cuda", "scripted"]
+WeightsName = Literal["bf16", "int8", "fp8"]
 DrafterName = Literal["prediction", "reference", "ngram", "suffix", "model"]
 DRAFTERS: tuple[DrafterName, ...] = ("prediction", "reference", "ngram", "suffix", "model")
 
@@ -42,6 +43,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     backend: BackendName = "auto"
     model: str = "qwen2.5-coder-0.5b"
     quantize: Literal["q4_0", "q8_0"] | None = None
+    weights: WeightsName = "bf16"  # cuda backend only: how matrices are held on the device
     script: str | None = None  # scripted backend only: path of a JSON script
     num_threads: int | None = None
     context_tokens: int | None = None  # KV cells shared by all live sequences
@@ -69,6 +71,11 @@ def response_file() -> str:
     return str(home() / "responses.db")
 
 
+def key_file() -> str:
+    """Return the file that holds the hashes of API keys."""
+    return str(home() / "keys.json")
+
+
 def learned_folder(config: EngineConfig) -> Path:
     """Return the folder that holds what was learned of step costs; beside the KV on disk."""
     return kv_folder(config).with_name(kv_folder(config).name + "-learned")
@@ -80,6 +87,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     host: str = "127.0.0.1"
     port: int = 8080
     api_keys: tuple[str, ...] = ()  # of which a client must send one; each has warm state of its own
+    key_file: str | None = None  # more of them, hashed, with limits; None = `key_file()`, "none" = no file
     max_queue: int = 64  # requests that may wait beyond the live ones
     max_body_bytes: int = 16 * 1024 * 1024
     grace_seconds: float = 10.0

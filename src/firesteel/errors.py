@@ -6,9 +6,11 @@
     │   ├── ResponseNotFound  404
     │   └── ContextTooLong    400  code context_length_exceeded
     ├── Unauthorized          401
+    ├── Forbidden             403  the key may not do this; names the scope or the model
     ├── BodyTooLarge          413
     ├── Overloaded            503  the bounded queue is full; carries retry_after in seconds
-    ├── NotReady              503  still loading, or shutting down
+    │   ├── RateLimited       429  the key has used up its limit; carries the headers that say so
+    │   └── NotReady          503  still loading, or shutting down
     ├── EngineFailure         500  the engine (or its process) failed in the middle of a request
     ├── ModelError                 a model file that is missing, damaged or not understood
     │   └── PullError              every source of a model failed; the message lists each one's reason
@@ -73,6 +75,17 @@ class Unauthorized(FiresteelError):
     code = "invalid_api_key"
 
 
+class Forbidden(FiresteelError):
+    """The key is valid, and may not do this."""
+
+    status = 403
+    type = "permission_error"
+
+    def __init__(self, message: str, *, code: str, param: str | None = None) -> None:
+        super().__init__(message, param=param)
+        self.code = code
+
+
 class BodyTooLarge(FiresteelError):
     """The request body exceeds the limit."""
 
@@ -91,6 +104,17 @@ class Overloaded(FiresteelError):
     def __init__(self, message: str, *, retry_after: float) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class RateLimited(Overloaded):
+    """The key has used up its limit; `type` says which one, requests or tokens. `retry_after` is in seconds."""
+
+    status = 429
+    code = "rate_limit_exceeded"
+
+    def __init__(self, message: str, *, type: str, retry_after: float) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.type = type
 
 
 class NotReady(Overloaded):

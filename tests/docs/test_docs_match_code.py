@@ -48,6 +48,12 @@ def test_rules_page_is_generated_from_the_rules() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_configuration_page_is_generated_from_the_table_of_settings() -> None:
+    script = ROOT / "scripts" / "generate_settings_docs.py"
+    done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_every_endpoint_is_documented() -> None:
     from firesteel.server.app import routes
 

@@ -140,7 +140,7 @@ def serving(
         path.write_text(json.dumps(script))
         port = free_port()
         keep = () if "--disk-cache" in arguments else ("--disk-cache", "0")  # nothing of a test outlives it
-        where = ("--port", str(port), "--response-store", ":memory:", *keep)
+        where = ("--port", str(port), "--response-store", ":memory:", "--keys", f"{folder}/keys.json", *keep)
         line = firesteel("serve", "--backend", "scripted", "--script", str(path), *where, *arguments)
         log = Path(folder, "log")
         with log.open("wb") as file:
@@ -179,11 +179,11 @@ class Wire:
         self.socket.connect(("127.0.0.1", port))
         self.address: tuple[str, int] = self.socket.getsockname()
 
-    def post(self, body: Mapping[str, Any], path: str = "/v1/chat/completions") -> "Wire":
+    def post(self, body: Mapping[str, Any], path: str = "/v1/chat/completions", key: str = "any") -> "Wire":
         """Send a request whose response closes the connection."""
         content = json.dumps(body).encode()
-        head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(content)}\r\n\r\n"
-        self.socket.sendall(head.encode() + content)
+        head = f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {key}\r\n"
+        self.socket.sendall(f"{head}content-length: {len(content)}\r\n\r\n".encode() + content)
         return self
 
     def read(self, size: int = 65_536) -> bytes:

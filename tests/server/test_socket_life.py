@@ -12,6 +12,7 @@ from starlette.datastructures import Headers
 from firesteel.config import ServerConfig
 from firesteel.server.metrics import Metrics
 from firesteel.server.websocket import Connection
+from firesteel.service.keyring import ANYONE, Keyring
 from firesteel.types import Progress
 from tests.responses.stage import Stage, settle
 
@@ -58,11 +59,12 @@ class Life:
         service: Any = SimpleNamespace(
             config=ServerConfig(**config),
             metrics=Metrics(),
+            keyring=Keyring(None),
             pipeline=stage.responses.pipeline,
             ready_responses=lambda: stage.responses,
         )
         made: Any = self.socket
-        self.connection = Connection(service, made, "")
+        self.connection = Connection(service, made, ANYONE)
         self.task = asyncio.create_task(self.connection.serve())
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0  # ours brings what is warm to the disk first
 ENGINE_METRIC = "firesteel_engine"
+ALONE = ("--keys", "none")  # a benchmark asks without a key
 VERIFY_METRIC = "firesteel_verify_seconds"
 
 
@@ -131,7 +132,7 @@ def serve_command(port: int, arguments: Sequence[str]) -> list[str]:
     The prompts of a benchmark are always the same, so a cache on disk would know them from the last time.
     """
     disk = [] if "--disk-cache" in arguments else ["--disk-cache", "0"]
-    return [sys.executable, "-m", "firesteel", "serve", "--port", str(port), *disk, *arguments]
+    return [sys.executable, "-m", "firesteel", "serve", "--port", str(port), *disk, *ALONE, *arguments]
 
 
 @contextmanager

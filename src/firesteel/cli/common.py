@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from firesteel.config import DRAFTERS, BackendName, DrafterName, EngineConfig
-from firesteel.errors import ConfigError, FiresteelError
+from firesteel.cli.options import option
+from firesteel.config import BackendName, EngineConfig
+from firesteel.errors import FiresteelError
 
 if TYPE_CHECKING:
     from firesteel.models.files import Progress
@@ -17,52 +18,16 @@ if TYPE_CHECKING:
 PLAIN_SECONDS = 5.0  # between two lines of progress where there is no terminal
 DEFAULT_MODEL = "qwen2.5-coder-0.5b"
 
-ModelOption = Annotated[
-    str,
-    typer.Option("--model", "-m", help="A name of the catalogue, a path to a GGUF file, or hf:owner/repo/file."),
-]
-BackendOption = Annotated[
-    Literal["auto", "native", "llamacpp", "scripted"],
-    typer.Option(help="What runs the model; scripted is a fake one that needs no weights."),
-]
-ScriptOption = Annotated[
-    str | None,
-    typer.Option(help="What the scripted backend says: a JSON file, see docs/reference/script.md."),
-]
-QuantizeOption = Annotated[
-    Literal["q4_0", "q8_0"] | None,
-    typer.Option(help="Use a requantised copy, made once; docs/how-to/quantize.md says what it costs."),
-]
-ThreadsOption = Annotated[int | None, typer.Option(min=1, help="Threads of the model.", show_default="physical cores")]
-ContextOption = Annotated[
-    int | None,
-    typer.Option(min=64, help="Tokens of KV, shared by all live requests.", show_default="16384 or the model's"),
-]
-DiskCacheOption = Annotated[
-    int,
-    typer.Option(
-        "--disk-cache", min=0, help="Disk for KV that outlives the process, in MB; 0 is none. See `firesteel cache`."
-    ),
-]
-KvTypeOption = Annotated[
-    Literal["f16", "q8_0"],
-    typer.Option(help="How KV is stored; q8_0 takes half the memory and is slower, see docs/how-to/long-context.md."),
-]
-YarnOption = Annotated[
-    float | None,
-    typer.Option(help="Stretch the model's context by this factor, up to 8; see docs/how-to/long-context.md."),
-]
-DraftersOption = Annotated[
-    str,
-    typer.Option(
-        help="Who may guess the next tokens, separated by commas; none is nobody. Guesses cost time only when "
-        "they pay, and change no text: see docs/how-to/drafting.md."
-    ),
-]
-DEFAULT_DRAFTERS = ",".join(DRAFTERS)
-DraftModelOption = Annotated[
-    str | None, typer.Option(help="A smaller model with the same vocabulary that guesses: a name or a path.")
-]
+# What these say and allow stands in the table of settings, for every command alike.
+ModelOption = Annotated[str, option("model")]
+BackendOption = Annotated[BackendName, option("backend")]
+ScriptOption = Annotated[str | None, option("script")]
+QuantizeOption = Annotated[Literal["q4_0", "q8_0"] | None, option("quantize")]
+ThreadsOption = Annotated[int | None, option("threads")]
+ContextOption = Annotated[int | None, option("context")]
+DiskCacheOption = Annotated[int, option("disk_cache")]
+KvTypeOption = Annotated[Literal["f16", "q8_0"], option("kv_type")]
+YarnOption = Annotated[float | None, option("yarn")]
 SystemOption = Annotated[str | None, typer.Option(help="A system message that goes before the conversation.")]
 MaxTokensOption = Annotated[
     int | None, typer.Option(min=1, help="Tokens of one answer at most.", show_default="what fits")
@@ -97,16 +62,6 @@ def engine_config(
         yarn=yarn,
         **others,
     )
-
-
-def drafters_of(text: str) -> tuple[DrafterName, ...]:
-    """Return the drafters that an option names. Raises `ConfigError` for an unknown one."""
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    if names == ["none"]:
-        return ()
-    if not names or not set(names) <= set(DRAFTERS):
-        raise ConfigError(f"--drafters {text!r}: name some of {', '.join(DRAFTERS)}, or none alone")
-    return tuple(name for name in DRAFTERS if name in names)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """The routes and the life of the server process."""
 
 import asyncio
+import signal
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -26,9 +27,10 @@ from firesteel.responses.service import Responses
 from firesteel.router.admission import Admission
 from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
-from firesteel.server.auth import scope_of
+from firesteel.server.auth import keyring
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
+from firesteel.server.reload import Reload
 from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
 from firesteel.wire.health import Health
@@ -51,11 +53,17 @@ class Service:
         self.config = config
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
+        self.keyring = keyring(config)
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
+        self.reload: Reload | None = None
+        self.on_reload: list[Callable[[ServerConfig], None]] = [
+            self._take,
+            lambda new: self.keyring.replace_environment(new.api_keys),
+        ]  # who takes changed settings over
         self._engine_config = engine_config
         self._started = int(time.time())
 
@@ -81,6 +89,15 @@ class Service:
         if self._engine_config.disk_bytes:
             folder = kv_folder(self._engine_config)
             self.pipeline.recall_histories(lambda: recalled(folder, ready.state_fingerprint))
+
+    def watch_signals(self) -> None:
+        """Let SIGHUP read the settings again; without anybody to ask, it is none of ours."""
+        if self.reload is not None and hasattr(signal, "SIGHUP"):
+            reload = self.reload
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: reload(self.config, self.on_reload))
+
+    def _take(self, config: ServerConfig) -> None:
+        self.config = config
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
@@ -178,6 +195,7 @@ async def metrics(request: Request) -> Response:
 
 
 OPEN_PATHS = frozenset(operation.path for operation in OPERATIONS if operation.is_open)  # need no key
+SCOPES = {operation.path: operation.scope for operation in OPERATIONS}  # what a key must be allowed to do there
 
 
 def routes() -> list[Route]:
@@ -206,6 +224,7 @@ def create_app(service: Service) -> Starlette:
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        service.watch_signals()
         loading = asyncio.create_task(service.load())
         try:
             yield
@@ -229,8 +248,11 @@ def _guarded(route: Route) -> Route:
 
     async def guarded(request: Request) -> Response:
         request.state.request_id = request.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
-        if route.path not in OPEN_PATHS:
-            request.state.scope = scope_of(request, _service(request).config.api_keys)
+        path = route.path.replace(":path}", "}")
+        if path not in OPEN_PATHS:
+            caller = _service(request).keyring.identify(request.headers)
+            request.state.caller, request.state.scope = caller, caller.scope
+            caller.check(SCOPES[path])
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))

@@ -1,18 +1,30 @@
-"""Who may call: holders of a key in `FIRESTEEL_API_KEY`. Without any the server stays on this machine."""
+"""Who may reach the server at all: without any key it stays on this machine."""
 
-import hmac
 import ipaddress
-from hashlib import blake2b
+from pathlib import Path
 
-from starlette.requests import HTTPConnection
+from firesteel import config
+from firesteel.config import ServerConfig
+from firesteel.errors import ConfigError
+from firesteel.service.key_file import KeyFile
+from firesteel.service.keyring import Keyring
 
-from firesteel.errors import ConfigError, Unauthorized
+NO_FILE = "none"
 
 
-def check_bind(host: str, api_keys: tuple[str, ...]) -> None:
-    """Raise ConfigError when `host` is reachable from elsewhere and no key protects it."""
-    if not (api_keys or is_loopback(host)):
-        raise ConfigError(f"refusing to listen on {host} without a key: set FIRESTEEL_API_KEY, or listen on 127.0.0.1")
+def keyring(settings: ServerConfig) -> Keyring:
+    """Return the keys that `settings` name. Raises ConfigError when their file cannot be read."""
+    path = settings.key_file or config.key_file()
+    return Keyring(None if path == NO_FILE else KeyFile(Path(path)), settings.api_keys)
+
+
+def check_bind(host: str, settings: ServerConfig) -> None:
+    """Raise ConfigError when `host` can be reached from elsewhere and no key of `settings` protects it."""
+    if keyring(settings).is_open and not is_loopback(host):
+        raise ConfigError(
+            f"refusing to listen on {host} without a key: run `firesteel keys create NAME`, "
+            "set FIRESTEEL_API_KEY, or listen on 127.0.0.1"
+        )
 
 
 def is_loopback(host: str) -> bool:
@@ -23,22 +35,3 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
-
-
-def scope_of(request: HTTPConnection, api_keys: tuple[str, ...]) -> str:
-    """Return whose warm state serves the request: the hash of its key, "" where none is needed.
-
-    Raises Unauthorized when it carries none of `api_keys`. Takes the same time whichever key it is.
-    """
-    if not api_keys:
-        return ""
-    scheme, _, sent = request.headers.get("authorization", "").partition(" ")
-    if not scheme:  # as Anthropic's clients send it
-        scheme, sent = "bearer", request.headers.get("x-api-key", "")
-    key = sent.strip(" \t").encode("latin-1")  # the bytes that were sent
-    matches = [hmac.compare_digest(key, known.encode()) for known in api_keys]
-    if scheme.lower() != "bearer" or not any(matches):
-        raise Unauthorized(
-            "send the server's key as `Authorization: Bearer KEY` or `x-api-key: KEY` (FIRESTEEL_API_KEY)"
-        )
-    return blake2b(key, digest_size=8, person=b"firesteel").hexdigest()

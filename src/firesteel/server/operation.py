@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from firesteel.service.key_file import KeyScope
 from firesteel.wire.errors import ErrorEnvelope
 
 
@@ -24,3 +25,4 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     error: type[msgspec.Struct] = ErrorEnvelope
     query: tuple[str, ...] = ()
     is_open: bool = False  # answered without a key
+    scope: KeyScope = "generate"  # what the key must be allowed to do

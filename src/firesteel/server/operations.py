@@ -45,8 +45,16 @@ OPENAI = (
         events=(Completion,),
         has_done=True,
     ),
-    Operation(method="get", path="/v1/models", summary="List the models that are served.", responses=(ModelList,)),
-    Operation(method="get", path="/v1/models/{model}", summary="Describe one of them.", responses=(ModelCard,)),
+    Operation(
+        method="get",
+        path="/v1/models",
+        summary="List the models that are served.",
+        responses=(ModelList,),
+        scope="models",
+    ),
+    Operation(
+        method="get", path="/v1/models/{model}", summary="Describe one of them.", responses=(ModelCard,), scope="models"
+    ),
 )
 
 ANTHROPIC = (
@@ -80,13 +88,16 @@ LLAMA = (
         responses=(Infill, list[Infill], dict[str, Any]),
         events=(InfillPart, Infill, dict[str, Any]),
     ),
-    Operation(method="get", path="/props", summary="Describe the model and its context.", responses=(Props,)),
+    Operation(
+        method="get", path="/props", summary="Describe the model and its context.", responses=(Props,), scope="models"
+    ),
     Operation(
         method="get",
         path="/slots",
         summary="Say how many requests run and could run.",
         responses=(list[Slot],),
         query=("fail_on_no_slot",),
+        scope="models",
     ),
 )
 
@@ -94,7 +105,7 @@ SERVER = (
     Operation(
         method="get", path="/health", summary="Say whether requests are answered.", responses=(Health,), is_open=True
     ),
-    Operation(method="get", path="/metrics", summary="Prometheus metrics."),
+    Operation(method="get", path="/metrics", summary="Prometheus metrics.", scope="metrics"),
     Operation(method="get", path="/openapi.json", summary="This document.", responses=(dict[str, Any],), is_open=True),
 )
 

@@ -12,6 +12,7 @@ from firesteel.config import EngineConfig, ServerConfig
 from firesteel.errors import ConfigError, NotReady
 from firesteel.server.app import Service, create_app
 from firesteel.server.auth import check_bind
+from firesteel.server.reload import Reload
 
 LAST_WORD_SECONDS = 1.0  # at the end of the grace period, to tell clients why their stream ends
 
@@ -41,9 +42,9 @@ class _Server(uvicorn.Server):
             self._service.pipeline.fail_all(NotReady("the server is shutting down", retry_after=5.0))
 
 
-def serve(engine_config: EngineConfig, config: ServerConfig) -> None:
-    """Serve until SIGINT or SIGTERM. Raises ConfigError or ModelError when it cannot start."""
-    check_bind(config.host, config.api_keys)
+def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; SIGHUP calls `reload`. Raises ConfigError or ModelError when it cannot start."""
+    check_bind(config.host, config)
     _allow_files()
     listening = _listen(config)
     service = Service(engine_config, config)
@@ -61,6 +62,7 @@ def serve(engine_config: EngineConfig, config: ServerConfig) -> None:
     )
     server = _Server(uvicorn_config, service)
     service.on_failure = lambda: setattr(server, "should_exit", True)
+    service.reload = reload
     with listening:
         server.run(sockets=[listening])
     if service.failure is not None:

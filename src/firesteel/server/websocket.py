@@ -16,8 +16,8 @@ from firesteel.errors import FiresteelError, NotReady, RequestError, ResponseNot
 from firesteel.responses.memory import MAX_CONNECTION, Recent
 from firesteel.responses.service import Responses
 from firesteel.responses.steering import SteerRefused, refused
-from firesteel.server.auth import scope_of
 from firesteel.server.lanes import Lane, LaneTransport
+from firesteel.service.keyring import Caller
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.wire.decode import decode
 from firesteel.wire.errors import encode_error
@@ -38,9 +38,10 @@ _LANE = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 class Connection:
     """One client. Everything that belongs to it ends with it."""
 
-    def __init__(self, service: "Service", socket: WebSocket, scope: str) -> None:
+    def __init__(self, service: "Service", socket: WebSocket, caller: Caller) -> None:
         self.service = service
-        self.scope = scope
+        self.caller = caller
+        self.scope = caller.scope
         self.headers = socket.headers
         self.known = Recent(MAX_CONNECTION)
         self.active = asyncio.Semaphore(MAX_ACTIVE)
@@ -104,6 +105,8 @@ class Connection:
             await self.send_bytes(error_frame(error, lane))
 
     def _create(self, create: CreateEvent, num_bytes: int) -> None:
+        self.caller = self.service.keyring.identify(self.headers)  # the key may have been revoked
+        self.caller.check("generate")
         if self._expired:
             raise connection_expired(self.service.config.socket_seconds)
         if create.background:
@@ -182,7 +185,8 @@ async def endpoint(socket: WebSocket) -> None:
     """`/v1/responses` as a WebSocket."""
     service: Service = socket.app.state.service
     try:
-        scope = scope_of(socket, service.config.api_keys)
+        caller = service.keyring.identify(socket.headers)
+        caller.check("generate")
         service.ready_responses()
     except FiresteelError as error:
         headers = {"retry-after": str(round(error.retry_after))} if isinstance(error, NotReady) else {}
@@ -192,4 +196,4 @@ async def endpoint(socket: WebSocket) -> None:
     request_id = socket.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
     await socket.accept(headers=[(b"x-request-id", request_id.encode())])
     service.metrics.socket_opened()
-    await Connection(service, socket, scope).serve()
+    await Connection(service, socket, caller).serve()

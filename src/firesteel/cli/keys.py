@@ -1,0 +1,131 @@
+"""`firesteel keys`: create, list and revoke the keys of a server; a running one notices at once."""
+
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from firesteel import config
+from firesteel.cli.common import JsonOption, print_json, reported
+from firesteel.errors import ConfigError
+from firesteel.service.key_file import SCOPES, Key, KeyFile, KeyScope
+
+app = typer.Typer(
+    help="Create, list and revoke the API keys of a server; it may run meanwhile.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+FileOption = Annotated[
+    str | None,
+    typer.Option("--keys", help="The file that holds the hashes of the keys.", show_default="keys.json"),
+]
+RequestsOption = Annotated[
+    int | None, typer.Option(min=1, help="Requests that the key may send in a minute.", show_default="the server's")
+]
+TokensOption = Annotated[
+    int | None, typer.Option(min=1, help="Tokens, read and written, in a minute.", show_default="the server's")
+]
+ScopeOption = Annotated[
+    list[str],
+    typer.Option("--scope", help="What it may do: generate, models, metrics; may be given more than once."),
+]
+UseOption = Annotated[
+    list[str] | None,
+    typer.Option("--model", help="A model that it may use; may be given more than once.", show_default="all"),
+]
+
+
+def key_file(path: str | None) -> KeyFile:
+    """Return the file that `--keys` names."""
+    return KeyFile(Path(path or config.key_file()))
+
+
+@app.command()
+@reported()
+def create(
+    name: Annotated[str, typer.Argument(help="Whose key it is; shown by `keys list` and `usage`.")],
+    scope: ScopeOption = ["generate"],  # noqa: B006 (typer's way to name a default)
+    model: UseOption = None,
+    requests_per_minute: RequestsOption = None,
+    tokens_per_minute: TokensOption = None,
+    keys: FileOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a key and print it; it is shown this once, and only its hash is kept."""
+    key, secret = key_file(keys).create(
+        name,
+        scopes=scopes_of(scope),
+        models=tuple(model or ()),
+        requests_per_minute=requests_per_minute,
+        tokens_per_minute=tokens_per_minute,
+    )
+    if as_json:
+        print_json({**shown(key), "key": secret})
+        return
+    typer.echo(secret)
+    typer.echo(f"key {key.id} of {name}; it is not shown again", err=True)
+
+
+def scopes_of(names: list[str]) -> tuple[KeyScope, ...]:
+    """Return the scopes that `--scope` names. Raises ConfigError for an unknown one."""
+    unknown = [name for name in names if name not in SCOPES]
+    if unknown:
+        raise ConfigError(f"--scope {unknown[0]!r}: name some of {', '.join(SCOPES)}")
+    return tuple(scope for scope in SCOPES if scope in names)
+
+
+@app.command("list")
+@reported()
+def list_keys(keys: FileOption = None, as_json: JsonOption = False) -> None:
+    """List the keys, the revoked ones too, without anything that lets one in."""
+    rows = [shown(key) for key in key_file(keys).load()]
+    if as_json:
+        print_json(rows)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        typer.echo("there are no keys; `firesteel keys create NAME` makes one")
+        return
+    table = Table("id", "name", "scopes", "models", "requests/min", "tokens/min", "created", "revoked", box=None)
+    for row in rows:
+        lists = (" ".join(row["scopes"]), " ".join(row["models"]) or "all")
+        limits = (_number(row["requests_per_minute"]), _number(row["tokens_per_minute"]))
+        table.add_row(row["id"], row["name"], *lists, *limits, row["created"], row["revoked"] or "")
+    Console().print(table)
+
+
+@app.command()
+@reported()
+def revoke(
+    key: Annotated[str, typer.Argument(help="Its id or its name.")],
+    keys: FileOption = None,
+) -> None:
+    """Revoke a key: what it asks from now on is refused; what it asked before is still answered."""
+    revoked = key_file(keys).revoke(key)
+    typer.echo(f"revoked {revoked.id} ({revoked.name})")
+
+
+def shown(key: Key) -> dict[str, Any]:
+    """Return what may be shown of a key."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "scopes": list(key.scopes),
+        "models": list(key.models),
+        "requests_per_minute": key.requests_per_minute,
+        "tokens_per_minute": key.tokens_per_minute,
+        "created": _time(key.created),
+        "revoked": _time(key.revoked) if key.revoked is not None else None,
+    }
+
+
+def _time(seconds: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _number(value: int | None) -> str:
+    return f"{value:,}" if value is not None else "server's"

@@ -1,0 +1,146 @@
+"""API keys at rest: a JSON file of mode 0600 that holds their hashes, never a key."""
+
+import os
+import re
+import secrets
+import time
+from base64 import b32encode
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+from typing import Literal, get_args
+
+import msgspec
+from filelock import FileLock
+
+from firesteel.errors import ConfigError
+
+KeyScope = Literal["generate", "models", "metrics"]
+SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
+
+MAX_NAME = 64
+SECRET_BYTES = 32  # so much chance needs no slow hash
+_KEY = re.compile(r"fs-([a-z2-7]{8})-[A-Za-z0-9_-]{43}")
+
+
+class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One key. `scopes` is what it may do; no `models` means all of them; limits that are None are the server's.
+
+    `created` and `revoked` are seconds since 1970. A revoked key stays in the file, so that its name in the
+    ledger keeps its meaning and its id is not given again.
+    """
+
+    id: str
+    name: str
+    hash: str  # SHA-256 of the whole key, in hexadecimal
+    created: int
+    scopes: tuple[KeyScope, ...] = ("generate",)
+    models: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+    revoked: int | None = None
+
+
+class _Document(msgspec.Struct, forbid_unknown_fields=True):
+    keys: list[Key] = []
+    version: Literal[1] = 1
+
+
+def hash_of(key: str | bytes) -> str:
+    """Return what is kept of `key`."""
+    return sha256(key if isinstance(key, bytes) else key.encode()).hexdigest()
+
+
+def id_of(key: str) -> str:
+    """Return the public part of a key, which says which hash to compare; "" for what is no key of ours."""
+    found = _KEY.fullmatch(key)
+    return found[1] if found else ""
+
+
+class KeyFile:
+    """The file at `path`. Several processes may change it; each change replaces the file as a whole."""
+
+    def __init__(self, path: Path, now: Callable[[], float] = time.time) -> None:
+        self.path = path
+        self._now = now
+
+    def load(self) -> list[Key]:
+        """Return all keys, the revoked ones too; none when there is no file. Raises ConfigError."""
+        try:
+            if self.path.stat().st_mode & 0o077:
+                raise ConfigError(f"{self.path} can be read by others; run: chmod 600 {self.path}")
+            return msgspec.json.decode(self.path.read_bytes(), type=_Document).keys
+        except FileNotFoundError:
+            return []
+        except (OSError, msgspec.MsgspecError) as error:
+            raise ConfigError(f"{self.path} holds no keys that can be read ({error}); repair or remove it") from None
+
+    def create(
+        self,
+        name: str,
+        *,
+        scopes: tuple[KeyScope, ...] = ("generate",),
+        models: tuple[str, ...] = (),
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+    ) -> tuple[Key, str]:
+        """Add a key; return what is kept of it, and the key itself, which nobody can see again.
+
+        Raises ConfigError when `name` is taken by a key that is not revoked, or is no name.
+        """
+        _check_name(name)
+        with self._changing() as keys:
+            if any(key.name == name and key.revoked is None for key in keys):
+                raise ConfigError(f"there is a key {name!r}; revoke it first, or take another name")
+            secret = _new_key({key.id for key in keys})
+            key = Key(
+                id=id_of(secret),
+                name=name,
+                hash=hash_of(secret),
+                created=int(self._now()),
+                scopes=scopes,
+                models=models,
+                requests_per_minute=requests_per_minute,
+                tokens_per_minute=tokens_per_minute,
+            )
+            keys.append(key)
+        return key, secret
+
+    def revoke(self, wanted: str) -> Key:
+        """Revoke the key whose id or name is `wanted`. Raises ConfigError when there is none."""
+        with self._changing() as keys:
+            for place, key in enumerate(keys):
+                if wanted in (key.id, key.name) and key.revoked is None:
+                    keys[place] = msgspec.structs.replace(key, revoked=int(self._now()))
+                    return keys[place]
+            raise ConfigError(f"there is no valid key {wanted!r}; see `firesteel keys list`")
+
+    @contextmanager
+    def _changing(self) -> Iterator[list[Key]]:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(self.path.with_name(self.path.name + ".lock"), mode=0o600):
+            keys = self.load()
+            yield keys
+            self._replace(msgspec.json.format(msgspec.json.encode(_Document(keys))))
+
+    def _replace(self, content: bytes) -> None:
+        """Write the file whole; a reader sees the old one or the new one, also after a crash."""
+        part = self.path.with_name(self.path.name + ".part")
+        part.unlink(missing_ok=True)
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(content + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.path)
+
+
+def _check_name(name: str) -> None:
+    if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        raise ConfigError(f"{name!r} is no name of a key; take 1 to {MAX_NAME} printable characters")
+
+
+def _new_key(taken: set[str]) -> str:
+    while (id := b32encode(secrets.token_bytes(5)).decode().lower()) in taken:
+        pass
+    return f"fs-{id}-{secrets.token_urlsafe(SECRET_BYTES)}"

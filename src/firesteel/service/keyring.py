@@ -1,0 +1,134 @@
+"""Who calls: the keys that a running server knows, from `FIRESTEEL_API_KEY` and from the key file."""
+
+import hmac
+import logging
+from collections.abc import Mapping
+from hashlib import blake2b
+
+import msgspec
+
+from firesteel.errors import ConfigError, Forbidden, Unauthorized
+from firesteel.service.key_file import SCOPES, Key, KeyFile, KeyScope, hash_of, id_of
+
+log = logging.getLogger("firesteel")
+
+NO_HASH = hash_of("")
+_REMEDY = "send a key of this server as `Authorization: Bearer KEY` or `x-api-key: KEY`; see `firesteel keys create`"
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who sent a request. `scope` names whose warm state serves it; `key` is the id that the ledger keeps.
+
+    Limits are a minute's; None is the server's own.
+    """
+
+    key: str = ""
+    scope: str = ""
+    scopes: tuple[KeyScope, ...] = SCOPES
+    models: tuple[str, ...] = ()
+    requests_per_minute: int | None = None
+    tokens_per_minute: int | None = None
+
+    def check(self, needed: KeyScope) -> None:
+        """Raise Forbidden when the key may not do what needs the scope `needed`."""
+        if needed not in self.scopes and not (needed == "models" and "generate" in self.scopes):
+            raise Forbidden(
+                f"this key has no scope `{needed}`; send one that was made by "
+                f"`firesteel keys create NAME --scope {needed}`",
+                code="insufficient_scope",
+            )
+
+    def may_use(self, model: str) -> bool:
+        """Return whether the key may use `model`."""
+        return not self.models or model in self.models
+
+
+ANYONE = Caller()
+
+
+class Keyring:
+    """Tells callers apart. The file is looked at before each answer, so that a revoked key ends at once."""
+
+    def __init__(self, file: KeyFile | None, environment: tuple[str, ...] = ()) -> None:
+        self._file = file
+        self._keys: dict[str, Key] = {}
+        self._is_locked = False
+        self.replace_environment(environment)
+        self._seen: tuple[int, ...] | None = None
+        if file is not None:
+            self._seen = self._signature()
+            self._take(file.load())
+
+    def replace_environment(self, keys: tuple[str, ...]) -> None:
+        """Take other keys in place of those of the configuration."""
+        self._environment = tuple(key.encode() for key in keys)
+        self._is_locked = self._is_locked or bool(keys)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nobody needs a key. A server that has once known keys never becomes open."""
+        return not self._is_locked
+
+    def identify(self, headers: Mapping[str, str]) -> Caller:
+        """Return who sent `headers`. Raises Unauthorized. The time it takes tells nothing about any key."""
+        self.refresh()
+        if self.is_open:
+            return ANYONE
+        sent = _sent_key(headers)
+        caller = self._by_file(sent) or self._by_environment(sent)
+        if caller is None:
+            raise Unauthorized(_REMEDY)
+        return caller
+
+    def _by_file(self, sent: bytes) -> Caller | None:
+        key = self._keys.get(id_of(sent.decode("latin-1")))
+        matches = hmac.compare_digest(hash_of(sent), key.hash if key else NO_HASH)
+        if key is None or not matches or key.revoked is not None:
+            return None
+        return Caller(
+            key=key.id,
+            scope=_scope_of(sent),
+            scopes=key.scopes,
+            models=key.models,
+            requests_per_minute=key.requests_per_minute,
+            tokens_per_minute=key.tokens_per_minute,
+        )
+
+    def _by_environment(self, sent: bytes) -> Caller | None:
+        matches = [hmac.compare_digest(sent, known) for known in self._environment]
+        scope = _scope_of(sent)
+        return Caller(key=f"env-{scope[:8]}", scope=scope) if any(matches) else None
+
+    def refresh(self) -> None:
+        """Read the file again if it has changed; one that cannot be read leaves the keys as they were."""
+        if self._file is None or (now := self._signature()) == self._seen:
+            return
+        self._seen = now
+        try:
+            self._take(self._file.load())
+        except ConfigError as error:
+            log.error("the keys stay as they were: %s", error)
+
+    def _take(self, keys: list[Key]) -> None:
+        self._keys = {key.id: key for key in keys}
+        self._is_locked = self._is_locked or bool(keys)
+
+    def _signature(self) -> tuple[int, ...] | None:
+        assert self._file is not None
+        try:
+            status = self._file.path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_ino, status.st_size, status.st_mode
+
+
+def _sent_key(headers: Mapping[str, str]) -> bytes:
+    """Return the key that was sent, as the very bytes; empty for none."""
+    scheme, _, sent = headers.get("authorization", "").partition(" ")
+    if not scheme:  # as Anthropic's clients send it
+        scheme, sent = "bearer", headers.get("x-api-key", "")
+    return sent.strip(" \t").encode("latin-1") if scheme.lower() == "bearer" else b""
+
+
+def _scope_of(key: bytes) -> str:
+    return blake2b(key, digest_size=8, person=b"firesteel").hexdigest()

@@ -1,0 +1,1 @@
+"""Every setting of `firesteel serve` in one table, and how its value is found: file, environment, flags."""

@@ -1,0 +1,62 @@
+"""`firesteel config show` tells each setting's value and who said it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from firesteel.cli.app import app
+from firesteel.settings.table import SETTINGS
+
+
+@pytest.fixture(autouse=True)
+def a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("FIRESTEEL_MAX_QUEUE", "7")
+    monkeypatch.delenv("FIRESTEEL_API_KEY", raising=False)
+    (tmp_path / "firesteel.toml").write_text('port = 9000\nmax_queue = 3\nhost = "::1"\napi_key = ["s3cret"]\n')
+
+
+def show(*arguments: str) -> dict[str, Any]:
+    result = CliRunner().invoke(app, ["config", "show", "--json", *arguments])
+    assert result.exit_code == 0, result.output
+    document: dict[str, Any] = json.loads(result.stdout)
+    return document
+
+
+def test_every_setting_has_a_value_and_a_source() -> None:
+    document = show("--host", "127.0.0.1", "--no-accept-any-model")
+    settings = document["settings"]
+    assert list(settings) == list(SETTINGS)
+    assert document["file"] == "firesteel.toml"
+    assert settings["port"] == {"value": 9000, "from": "file", "where": "firesteel.toml"}
+    assert settings["max_queue"] == {"value": 7, "from": "environment", "where": "FIRESTEEL_MAX_QUEUE"}
+    assert settings["host"] == {"value": "127.0.0.1", "from": "flag", "where": "--host"}
+    assert settings["accept_any_model"] == {"value": False, "from": "flag", "where": "--accept-any-model"}
+    assert settings["grace"] == {"value": 10.0, "from": "default", "where": None}
+    assert settings["api_key"]["value"] == "<1 hidden>"
+
+
+def test_the_table_shows_the_same_and_no_secret() -> None:
+    result = CliRunner().invoke(app, ["config", "show"])
+    lines = {line.split()[0]: line.split() for line in result.stdout.splitlines()}
+    assert list(lines) == list(SETTINGS)
+    assert lines["port"][1:] == ["9000", "firesteel.toml"]
+    assert "s3cret" not in result.output
+    assert "chmod 600" in result.stderr
+
+
+def test_what_cannot_be_is_one_line_and_a_status() -> None:
+    Path("firesteel.toml").write_text("prot = 1")
+    for command in (["config", "show"], ["serve"]):
+        result = CliRunner().invoke(app, command)
+        assert result.exit_code == 1
+        assert result.stderr == "error: firesteel.toml: there is no setting `prot`; did you mean `port`?\n"
+
+
+def test_a_flag_out_of_its_limits_is_refused_by_name() -> None:
+    result = CliRunner().invoke(app, ["config", "show", "--port", "70000"])
+    assert result.exit_code == 2
+    assert "--port" in result.stderr
