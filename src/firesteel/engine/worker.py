@@ -15,6 +15,8 @@ from firesteel.verdict import OpenGuard
 
 Deliver = Callable[[Event], None]
 
+IDLE_SECONDS = 1.0  # without work, after which what takes long once is done
+
 
 class EngineWorker:
     """Runs an `Engine` on its own thread. `add` and `cancel` may be called from any thread.
@@ -44,16 +46,16 @@ class EngineWorker:
             wake=self._wake.set,
             open_guard=open_guard,
         )
-        self._closing = self._has_crashed = False
+        self._closing = self._has_crashed = self._must_prepare = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def prepare(self) -> None:
-        """Do what takes long once and would stall streams later; before `start`."""
-        self._engine.grammars.prepare()
+    def prepare_when_idle(self) -> None:
+        """Let what takes long once be done in the first quiet second, not in a stream; call it before `start`."""
+        self._must_prepare = True
 
     def add(self, work: Work, deliver: Deliver) -> None:
         """Queue a sequence; its events, ending with `Finish` or `Failure`, go to `deliver`."""
@@ -115,9 +117,16 @@ class EngineWorker:
                 inbox.popleft()()
             if not engine.step():
                 if not inbox and not self._closing:
-                    self._wake.wait()
+                    self._rest()
                 self._wake.clear()
         engine.close()
+
+    def _rest(self) -> None:
+        """Wait until there is something to do."""
+        if self._must_prepare and not self._wake.wait(IDLE_SECONDS):
+            self._must_prepare = False
+            self._engine.grammars.prepare()
+        self._wake.wait()
 
     def _add(self, work: Work, deliver: Deliver) -> None:
         if self._expect(work, deliver):
