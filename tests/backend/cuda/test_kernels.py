@@ -1,9 +1,13 @@
 """Triton's kernels, run by its interpreter on a processor, against their twins in plain PyTorch.
 
-The interpreter computes what the kernel says; what a GPU's compiler makes of it is untested here. Its products of
+The interpreter computes what the kernel says; that it compiles for a GPU is tested, what then runs is not. Its products of
 bfloat16 tiles are wrong (Triton 3.7.1), so that float16 and float32 stand for it.
 """
 
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +29,7 @@ from firesteel.backend.cuda.weights import Layer, Matrix, Weights, quantized
 from firesteel.backend.native.description import Shape
 from tests.backend.cuda.running import SMALL, close_to, few, open_cuda
 from tests.backend.native.models import ARCHITECTURES, TOKENS, all_logits, model
+
 
 @pytest.fixture(autouse=True, scope="module")
 def few_programs() -> Iterator[None]:
@@ -172,3 +177,15 @@ def test_a_whole_model(folder: Path, architecture: str) -> None:
     found = all_logits(backend, TOKENS[:12])
     backend.close()
     assert close_to(found, expected)
+
+
+def test_every_kernel_compiles_for_a_hopper_gpu(tmp_path: Path) -> None:
+    """At the sizes of real models, within the shared memory of a block. Needs no GPU; it says nothing of speed."""
+    environment = {name: value for name, value in os.environ.items() if name != "TRITON_INTERPRET"}
+    command = [sys.executable, "-m", "tests.backend.cuda.compiled"]
+    environment |= {"TRITON_CACHE_DIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) > 40
+    assert all(one["bytes"] > 0 and one["shared"] <= 227 * 1024 for one in found)
