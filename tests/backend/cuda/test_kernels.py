@@ -1,7 +1,7 @@
 """Triton's kernels, run by its interpreter on a processor, against their twins in plain PyTorch.
 
-The interpreter computes what the kernel says; that it compiles for a GPU is tested, what then runs is not. Its products of
-bfloat16 tiles are wrong (Triton 3.7.1), so that float16 and float32 stand for it.
+The interpreter computes what the kernel says; that it compiles for a GPU is tested, what then runs is not. Its
+products of bfloat16 tiles are wrong (Triton 3.7.1), so that float16 and float32 stand for it.
 """
 
 import json
