@@ -17,7 +17,19 @@ from firesteel.backend.cuda.kernels.product import FEW, TYPES
 from firesteel.backend.cuda.pages import PAGE
 
 HOPPER = GPUTarget("cuda", 90, 32)
-FLOATS = ("x", "scale", "norm", "bias", "residual", "out", "best_value", "qkv", "query_norm", "key_norm", "frequencies")
+FLOATS: tuple[str, ...] = (
+    "x",
+    "scale",
+    "norm",
+    "bias",
+    "residual",
+    "out",
+    "best_value",
+    "qkv",
+    "query_norm",
+    "key_norm",
+    "frequencies",
+)
 FLOATS += ("queries", "sums", "limits")
 TYPES_OF = dict.fromkeys(FLOATS, "*fp32") | {"w": "*bf16", "best_token": "*i64", "positions": "*i64", "slots": "*i64"}
 TYPES_OF |= {"kv": "*fp16", "tables": "*i32", "sequences": "*i64", "tiles": "*i32", "epsilon": "fp32"}

@@ -126,9 +126,9 @@ def test_rotation_and_writing(size: int, has_norms: bool) -> None:
     shape = shape_of(head_size=size)
     weights, positions = weights_of(shape, torch.float32), torch.tensor([0, 1, 77, 131_071])
     slots = torch.tensor([5, 64, 130, 7])
-    norms = (random(size, seed=8) + 1, random(size, seed=9) + 1) if has_norms else (None, None)
+    query_norm, key_norm = ((random(size, seed=seed) + 1) if has_norms else None for seed in (8, 9))
     none = Matrix(torch.zeros(0))
-    layer = Layer(torch.zeros(0), none, None, *norms, none, torch.zeros(0), None, None, None)
+    layer = Layer(torch.zeros(0), none, None, query_norm, key_norm, none, torch.zeros(0), None, None, None)
     qkv, written, queries = random(4, 8 * size), [], []
     for kernels in (TRITON, PLAIN):
         kv = torch.zeros((2, 3, PAGE, 2, size), dtype=KV_TYPE)

@@ -5,11 +5,13 @@ heads of queries that share it, and a range of pages. It leaves the maximum, the
 range; a second kernel joins the ranges. How long the history is stands on the device, so one graph serves all lengths.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
 
-from firesteel.backend.cuda.inputs import TILE
+from firesteel.backend.cuda.inputs import TILE, Inputs
 from firesteel.backend.cuda.pages import PAGE
 
 MOST_SPLITS = 32
@@ -109,7 +111,7 @@ def splits(num_tiles: int, kv_heads: int) -> int:
     return min(MOST_SPLITS, 1 << (wanted.bit_length() - 1))
 
 
-def launch(queries, kv, tables, inputs):
+def launch(queries: Any, kv: Any, tables: Any, inputs: Inputs) -> Any:
     """Return what each row reads; see `Kernels.attend`."""
     num_rows, heads, size = queries.shape
     kv_heads = kv.shape[-2]

@@ -4,9 +4,13 @@ The twin is `PlainKernels.product`. A program owns some columns of the result an
 rows. The inverse root mean square of a row is one number, so it is applied after the sum, and costs no second pass.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
+
+from firesteel.backend.cuda.weights import Matrix, Weights
 
 FEW = 4  # rows up to which numbers are multiplied one by one; more go to the tensor cores, 16 at least
 
@@ -112,7 +116,17 @@ def blocks(num_rows: int, num_columns: int) -> tuple[int, int]:
     return (16 if num_columns < 8192 else 32), 128
 
 
-def launch(x, matrix, weights, *, norm=None, bias=None, residual=None, is_gated=False, is_best=False):
+def launch(
+    x: Any,
+    matrix: Matrix,
+    weights: Weights,
+    *,
+    norm: Any = None,
+    bias: Any = None,
+    residual: Any = None,
+    is_gated: bool = False,
+    is_best: bool = False,
+) -> Any:
     """Return `Kernels.product`'s result, or with `is_best` each block's largest value and its column."""
     num_rows, size = x.shape
     columns = matrix.data.shape[0] // (2 if is_gated else 1)

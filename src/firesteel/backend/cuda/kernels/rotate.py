@@ -3,9 +3,13 @@
 The twin is `PlainKernels.rotate_and_write`.
 """
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
+
+from firesteel.backend.cuda.weights import Layer, Weights
 
 
 @triton.jit
@@ -65,7 +69,7 @@ def rotate_kernel(
             tl.store(key + half + i, partner.to(kv.dtype.element_ty), mask=is_i)
 
 
-def launch(qkv, layer, weights, positions, slots, kv):
+def launch(qkv: Any, layer: Layer, weights: Weights, positions: Any, slots: Any, kv: Any) -> Any:
     """Write keys and values; return the queries. See `Kernels.rotate_and_write`."""
     shape, num_rows = weights.shape, qkv.shape[0]
     queries = torch.empty((num_rows, shape.heads, shape.head_size), device=qkv.device, dtype=torch.float32)
