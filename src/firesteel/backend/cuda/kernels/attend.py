@@ -19,26 +19,17 @@ PROGRAMS = 264  # two for each processor of a H100 or H200
 
 
 @triton.jit
+def _store_two(place, one, other):
+    tl.store(place, one)
+    tl.store(place + 1, other)
+
+
+@triton.jit
 def attend_kernel(
-    queries,
-    kv,
-    tables,
-    table_width,
-    sequences,
-    positions,
-    tiles,
-    sums,
-    limits,
-    values_at,
-    scale,
-    GROUP: tl.constexpr,
-    KV_HEADS: tl.constexpr,
-    SIZE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
-    SPLITS: tl.constexpr,
-    PAGE_SIZE: tl.constexpr,
-):
+    queries, kv, tables, table_width, sequences, positions, tiles, sums, limits, values_at, scale,
+    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, SIZE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
+    SPLITS: tl.constexpr, PAGE_SIZE: tl.constexpr,
+):  # fmt: skip
     """Attend to one range of pages: `sums` [tile, head, split, ROWS, BLOCK], `limits` the same with (maximum, sum)."""
     tile, head, split = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     first, count = tl.load(tiles + 2 * tile), tl.load(tiles + 2 * tile + 1)
@@ -54,8 +45,7 @@ def attend_kernel(
     each = tl.cdiv(tl.cdiv(length, PAGE_SIZE), SPLITS)
     table = tables + tl.load(sequences + first) * table_width
     total = tl.zeros((ROWS, BLOCK), tl.float32)
-    largest = tl.full((ROWS,), float("-inf"), tl.float32)
-    weight = tl.zeros((ROWS,), tl.float32)
+    largest, weight = tl.full((ROWS,), float("-inf"), tl.float32), tl.zeros((ROWS,), tl.float32)
     for index in range(split * each, tl.minimum((split + 1) * each, tl.cdiv(length, PAGE_SIZE))):
         slot = tl.load(table + index).to(tl.int64) * PAGE_SIZE + tl.arange(0, PAGE_SIZE)
         at = index * PAGE_SIZE + tl.arange(0, PAGE_SIZE)
@@ -73,23 +63,15 @@ def attend_kernel(
         largest = top
     part = ((tile * KV_HEADS + head) * SPLITS + split) * ROWS + m
     tl.store(sums + part[:, None] * BLOCK + d[None, :], total)
-    tl.store(limits + part * 2, largest)
-    tl.store(limits + part * 2 + 1, weight)
+    _store_two(limits + part * 2, largest, weight)
 
 
 @triton.jit
 def join_kernel(
-    sums,
-    limits,
-    tiles,
-    out,
-    GROUP: tl.constexpr,
-    KV_HEADS: tl.constexpr,
-    SIZE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    ROWS: tl.constexpr,
+    sums, limits, tiles, out,
+    GROUP: tl.constexpr, KV_HEADS: tl.constexpr, SIZE: tl.constexpr, BLOCK: tl.constexpr, ROWS: tl.constexpr,
     SPLITS: tl.constexpr,
-):
+):  # fmt: skip
     """Join the ranges of one row of a tile and one head of queries."""
     tile, m, head = tl.program_id(0), tl.program_id(1), tl.program_id(2)
     first, count = tl.load(tiles + 2 * tile), tl.load(tiles + 2 * tile + 1)

@@ -38,32 +38,29 @@ def _added(total, rows, weights, ROWS: tl.constexpr, FEW_ROWS: tl.constexpr):
 
 
 @triton.jit
+def _finished(
+    total, other, scale, bias, n, is_n, N,
+    HAS_SCALE: tl.constexpr, HAS_BIAS: tl.constexpr, IS_GATED: tl.constexpr,
+):  # fmt: skip
+    """Return sums with their scales and bias, through the gate."""
+    if HAS_SCALE:
+        total = total * tl.load(scale + n, mask=is_n, other=0.0)[None, :]
+        if IS_GATED:
+            other = other * tl.load(scale + n + N, mask=is_n, other=0.0)[None, :]
+    if HAS_BIAS:
+        total = total + tl.load(bias + n, mask=is_n, other=0.0)[None, :]
+    if IS_GATED:
+        total = total / (1.0 + tl.exp(-total)) * other
+    return total
+
+
+@triton.jit
 def product_kernel(
-    x,
-    w,
-    scale,
-    norm,
-    bias,
-    residual,
-    out,
-    best_value,
-    best_token,
-    num_rows,
-    N,
-    K,
-    epsilon,
-    ROWS: tl.constexpr,
-    FEW_ROWS: tl.constexpr,
-    BLOCK_N: tl.constexpr,
-    BLOCK_K: tl.constexpr,
-    HAS_SCALE: tl.constexpr,
-    HAS_NORM: tl.constexpr,
-    HAS_BIAS: tl.constexpr,
-    HAS_RESIDUAL: tl.constexpr,
-    IS_GATED: tl.constexpr,
-    IS_BEST: tl.constexpr,
-    TYPE: tl.constexpr,
-):
+    x, w, scale, norm, bias, residual, out, best_value, best_token, num_rows, N, K, epsilon,
+    ROWS: tl.constexpr, FEW_ROWS: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr, HAS_SCALE: tl.constexpr,
+    HAS_NORM: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_RESIDUAL: tl.constexpr, IS_GATED: tl.constexpr,
+    IS_BEST: tl.constexpr, TYPE: tl.constexpr,
+):  # fmt: skip
     """Compute `BLOCK_N` columns of all rows. `N`: columns of the result; a gated matrix has twice as many rows."""
     n = tl.program_id(0) * BLOCK_N + tl.arange(0, BLOCK_N)
     r = tl.arange(0, ROWS)
@@ -83,14 +80,7 @@ def product_kernel(
     if HAS_NORM:
         size = tl.rsqrt(squares / K + epsilon)[:, None]
         total, other = total * size, other * size
-    if HAS_SCALE:
-        total = total * tl.load(scale + n, mask=is_n, other=0.0)[None, :]
-        if IS_GATED:
-            other = other * tl.load(scale + n + N, mask=is_n, other=0.0)[None, :]
-    if HAS_BIAS:
-        total = total + tl.load(bias + n, mask=is_n, other=0.0)[None, :]
-    if IS_GATED:
-        total = total / (1.0 + tl.exp(-total)) * other
+    total = _finished(total, other, scale, bias, n, is_n, N, HAS_SCALE, HAS_BIAS, IS_GATED)
     at = r[:, None] * N + n[None, :]
     mask = is_r[:, None] & is_n[None, :]
     if HAS_RESIDUAL:
@@ -137,32 +127,13 @@ def launch(
     value = torch.empty((num_blocks if is_best else 1, num_rows), **empty)
     token = torch.empty(value.shape, device=x.device, dtype=torch.int64)
     rows = max(1, 1 << (num_rows - 1).bit_length())
+    given = [x if one is None else one for one in (matrix.scale, norm, bias, residual)]
     product_kernel[(num_blocks,)](
-        x,
-        matrix.data,
-        x if matrix.scale is None else matrix.scale,
-        x if norm is None else norm,
-        x if bias is None else bias,
-        x if residual is None else residual,
-        out,
-        value,
-        token,
-        num_rows,
-        columns,
-        size,
-        weights.shape.epsilon,
-        ROWS=rows if rows <= FEW else max(16, rows),
-        FEW_ROWS=FEW,
-        BLOCK_N=block_n,
-        BLOCK_K=block_k,
-        HAS_SCALE=matrix.scale is not None,
-        HAS_NORM=norm is not None,
-        HAS_BIAS=bias is not None,
-        HAS_RESIDUAL=residual is not None,
-        IS_GATED=is_gated,
-        IS_BEST=is_best,
-        TYPE=TYPES[weights.dtype],
-    )
+        x, matrix.data, *given, out, value, token, num_rows, columns, size, weights.shape.epsilon,
+        ROWS=rows if rows <= FEW else max(16, rows), FEW_ROWS=FEW, BLOCK_N=block_n, BLOCK_K=block_k,
+        HAS_SCALE=matrix.scale is not None, HAS_NORM=norm is not None, HAS_BIAS=bias is not None,
+        HAS_RESIDUAL=residual is not None, IS_GATED=is_gated, IS_BEST=is_best, TYPE=TYPES[weights.dtype],
+    )  # fmt: skip
     return (value, token) if is_best else out
 
 

@@ -13,23 +13,26 @@ from firesteel.backend.cuda.weights import Layer, Weights
 
 
 @triton.jit
+def _norm(query_norm, key_norm, i, is_i, is_query):
+    """Return the weights of the norm of a query or of a key."""
+    query = tl.load(query_norm + i, mask=is_i & is_query, other=0.0)
+    return query + tl.load(key_norm + i, mask=is_i & (is_query == 0), other=0.0)
+
+
+@triton.jit
+def _turned(one, two, position, frequency):
+    """Return two halves of a head turned by their angles. In float32 position 100,000 would be off by 0.004."""
+    turns = position.to(tl.float64) * frequency.to(tl.float64) * 0.15915494309189535
+    angle = ((turns - tl.floor(turns)) * 6.283185307179586).to(tl.float32)
+    cosine, sine = tl.cos(angle), tl.sin(angle)
+    return one * cosine - two * sine, one * sine + two * cosine
+
+
+@triton.jit
 def rotate_kernel(
-    qkv,
-    query_norm,
-    key_norm,
-    frequencies,
-    positions,
-    slots,
-    kv,
-    queries,
-    values_at,
-    epsilon,
-    HEADS: tl.constexpr,
-    KV_HEADS: tl.constexpr,
-    SIZE: tl.constexpr,
-    BLOCK: tl.constexpr,
-    NORMS: tl.constexpr,
-):
+    qkv, query_norm, key_norm, frequencies, positions, slots, kv, queries, values_at, epsilon,
+    HEADS: tl.constexpr, KV_HEADS: tl.constexpr, SIZE: tl.constexpr, BLOCK: tl.constexpr, NORMS: tl.constexpr,
+):  # fmt: skip
     """Process one head: a query goes to `queries`, a key or value to its slot of `kv`."""
     row, head = tl.program_id(0), tl.program_id(1)
     half: tl.constexpr = SIZE // 2
@@ -47,18 +50,10 @@ def rotate_kernel(
         if NORMS:
             mean = tl.sum(one * one + two * two, axis=0) / SIZE
             size = tl.rsqrt(mean + epsilon)
-            norm = tl.load(query_norm + i, mask=is_i & (head < HEADS), other=0.0)
-            norm += tl.load(key_norm + i, mask=is_i & (head >= HEADS), other=0.0)
-            one = one * size * norm
-            norm = tl.load(query_norm + half + i, mask=is_i & (head < HEADS), other=0.0)
-            norm += tl.load(key_norm + half + i, mask=is_i & (head >= HEADS), other=0.0)
-            two = two * size * norm
-        # In float32 the angle of position 100,000 would be off by 0.004.
-        angle = tl.load(positions + row).to(tl.float64) * tl.load(frequencies + i, mask=is_i, other=0.0).to(tl.float64)
-        turns = angle * 0.15915494309189535
-        angle = ((turns - tl.floor(turns)) * 6.283185307179586).to(tl.float32)
-        cosine, sine = tl.cos(angle), tl.sin(angle)
-        turned, partner = one * cosine - two * sine, one * sine + two * cosine
+            one = one * size * _norm(query_norm, key_norm, i, is_i, head < HEADS)
+            two = two * size * _norm(query_norm, key_norm, half + i, is_i, head < HEADS)
+        frequency = tl.load(frequencies + i, mask=is_i, other=0.0)
+        turned, partner = _turned(one, two, tl.load(positions + row), frequency)
         if head < HEADS:
             target = queries + (row * HEADS + head) * SIZE
             tl.store(target + i, turned, mask=is_i)
