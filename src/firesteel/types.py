@@ -91,6 +91,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     constraint: str | None = None  # a grammar that the answer must follow (`Work.constraint`)
     predict_seconds: float | None = None  # an answer ends after this time, once it holds a line break
     response_fields: tuple[str, ...] = ()  # paths of the parts of the response that are wanted; none = all
+    truncates: bool = False  # a conversation that is too long loses its beginning, instead of being refused
     tier: Literal["default", "priority"] | None = None  # which queue was asked for; None = not said
     noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
 

@@ -20,6 +20,7 @@ from firesteel.responses.memory import (
     previous_not_found,
     restore,
 )
+from firesteel.responses.references import resolved
 from firesteel.responses.steering import Steer, SteerRefused, new_steer
 from firesteel.responses.transport import Transport
 from firesteel.responses.turn import Turn
@@ -63,6 +64,7 @@ class Responses:
         if body.background and body.store is False:
             raise RequestError("`background` needs a stored response; remove `store: false`", param="background")
         known = await self.known(body.previous_response_id, scope, connection)
+        body = msgspec.structs.replace(body, input=await resolved(body.input, self.store, scope))
         asked = openai_responses.parse(
             body,
             known.transcript,
@@ -191,6 +193,7 @@ class Responses:
         """Return how many tokens the prompt of `body` has. Raises RequestError as `turn` does."""
         known = await self.known(body.previous_response_id, scope, None)
         full = ResponsesBody(**{name: getattr(body, name) for name in PromptBody.__struct_fields__})
+        full.input = await resolved(body.input, self.store, scope)
         asked = openai_responses.parse(full, known.transcript, request_id="", defaults=self.pipeline.info.sampling)
         return await self.pipeline.num_tokens(asked.request, num_bytes)
 

@@ -38,12 +38,18 @@ from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 LOADING_RETRY_SECONDS = 2.0
+CLOSING_RETRY_SECONDS = 5.0
 MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-priority thread
 
 
 def recalled(folder: Path, fingerprint: str) -> list[tuple[str, Sequence[int]]]:
     """Return the histories whose KV is on disk, so that clients that send them as text meet the same tokens."""
     return histories(folder, fingerprint, MAX_RECALLED_TOKENS)
+
+
+def closing() -> NotReady:
+    """Return what is said to those whose request the server does not take, or not finish, because it ends."""
+    return NotReady("the server is shutting down", retry_after=CLOSING_RETRY_SECONDS)
 
 
 class Service:
@@ -57,6 +63,8 @@ class Service:
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
+        self.sockets: set[websocket.Connection] = set()
+        self.is_closing = False
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
@@ -120,8 +128,14 @@ class Service:
             raise NotReady("the model is being loaded; try again", retry_after=LOADING_RETRY_SECONDS)
         return self.pipeline
 
+    def require_open(self) -> None:
+        """Raise NotReady once the server ends: what runs may end, and nothing new begins."""
+        if self.is_closing:
+            raise closing()
+
     def answer(self, request: Request, kind: str, answer: type[AnswerT] = Answer) -> AnswerT:  # type: ignore[assignment]
         """Return the response to a request that asks the model for something."""
+        self.require_open()
         made = answer(
             self.ready_pipeline(),
             self.metrics,

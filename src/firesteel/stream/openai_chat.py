@@ -25,7 +25,7 @@ from firesteel.wire.openai_chat import (
     ToolCall,
     ToolCallDelta,
 )
-from firesteel.wire.tool_calls import CallArguments, CallBegin, Content, Parsed, Piece, ToolCallParser
+from firesteel.wire.tool_calls import CLOSE, CallArguments, CallBegin, Content, Parsed, Piece, ToolCallParser
 
 
 class ChatStream(ResponseStream):
@@ -164,7 +164,8 @@ def parser_of(request: Request, choice: int, prefix: str = "call") -> ToolCallPa
     assert isinstance(prompt, ChatPrompt)
     if not prompt.tools or prompt.tool_choice == "none" or request.max_tokens == 0:
         return None
-    return ToolCallParser(prefix=f"{prefix}_{request.id}_{choice}")
+    names = [tool["function"]["name"] for tool in prompt.tools]
+    return ToolCallParser(prefix=f"{prefix}_{request.id}_{choice}", names=names, single=CLOSE in request.stop)
 
 
 def pieces_of(parser: ToolCallParser | None, text: str) -> list[Parsed]:

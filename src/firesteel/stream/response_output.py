@@ -42,9 +42,14 @@ class Call(msgspec.Struct):
 
 
 class OutputWriter:
-    """Writes the items of one response. `ids` makes their ids; `items` holds those that are done."""
+    """Writes the items of one response. `ids` makes their ids; `items` holds those that are done.
 
-    def __init__(self, ids: str, tools: ToolBox, events: Events, tokenizer: Tokenizer, tally: Tally) -> None:
+    With `single`, calls without tags are made once only.
+    """
+
+    def __init__(
+        self, ids: str, tools: ToolBox, events: Events, tokenizer: Tokenizer, tally: Tally, *, single: bool = False
+    ) -> None:
         self.items: list[OutputItem] = []
         self._ids = ids
         self._tools = tools
@@ -52,7 +57,8 @@ class OutputWriter:
         self._tokenizer = tokenizer
         self._tally = tally
         self._customs = CustomCalls() if any(tool.kind == "custom" for tool in tools.values()) else None
-        self._parser = ToolCallParser() if tools else None
+        names = [name for tool in tools.values() for name in (tool.name, tool.own_name)]
+        self._parser = ToolCallParser(names=names, single=single) if tools else None
         self._parts: list[str] = []  # all of the answer, as the model wrote it
         self._message: list[str] | None = None  # the texts of the open message
         self._call: Call | None = None  # the open call
@@ -63,8 +69,10 @@ class OutputWriter:
     @property
     def is_in_call(self) -> bool:
         """Whether the model is writing a call at this moment."""
+        if self._parser is None:
+            return False
         text = "".join(self._parts)
-        return bool(self._tools) and text.rfind(OPEN) > text.rfind(CLOSE)
+        return self._parser.is_in_bare_call or text.rfind(OPEN) > text.rfind(CLOSE)
 
     def feed(self, text: str, logprobs: list[TokenLogprob]) -> Iterator[WireEvent]:
         """Yield the events of more of the answer."""
