@@ -9,7 +9,6 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-
 from websockets.exceptions import ConnectionClosed
 
 from firesteel.bench.servers import free_port
