@@ -2,7 +2,7 @@
 
 A case is a folder in `responses/`: `request.json`, the body or the client's event; `script.json`, what happens then
 (the engine's last sequence does `["say", text]`, `["finish", reason]` or `["fail", code]`, the one before it
-`["cut", ""]`, the client `["steer", words]` or `["stop", reason]`); and what a client receives: `response.sse`,
+`["end", reason]`, the client `["steer", words]` or `["stop", reason]`); and what a client receives: `response.sse`,
 `response.json`, or `response.frames`, one frame of the WebSocket in each line.
 """
 
@@ -74,8 +74,8 @@ async def play(stage: Stage, turn: Turn, script: list[list[str]]) -> None:
             stage.engine.say(word, last)
         elif what == "finish":
             stage.engine.finish(last, word)  # type: ignore[arg-type]  # a script names no other reasons
-        elif what == "cut":  # the predecessor ends, its successor is the last one
-            stage.engine.finish(last - 1, "steered")
+        elif what == "end":  # of the predecessor; its successor is the last one
+            stage.engine.finish(last - 1, word)  # type: ignore[arg-type]
         elif what == "fail":
             stage.engine.fail(last, word)
         elif what == "steer":

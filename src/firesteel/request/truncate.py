@@ -13,8 +13,9 @@ NUM_PLACES = 8  # what is left begins at one of about so many places, so that it
 def fitted(prompt: Prompt, encode: Callable[[Prompt], list[int]], limit: int) -> tuple[list[int], bool]:
     """Return the tokens of `prompt`, and whether its beginning was left out so that there are `limit` at most."""
     tokens = encode(prompt)
-    is_too_long = isinstance(prompt, ChatPrompt) and len(tokens) > limit
-    return (truncated(prompt, encode, limit), True) if is_too_long else (tokens, False)
+    if isinstance(prompt, ChatPrompt) and len(tokens) > limit:
+        return truncated(prompt, encode, limit), True
+    return tokens, False
 
 
 def truncated(prompt: ChatPrompt, encode: Callable[[Prompt], list[int]], limit: int) -> list[int]:
