@@ -52,8 +52,7 @@ def test_llm_prints_an_answer(someone: User) -> None:
 def test_the_sdk_streams_a_response(live: Live) -> None:
     with live.openai(timeout=SECONDS) as sdk:
         model = sdk.models.list().data[0].id
-        asked = {"model": model, "input": "Say hello.", "max_output_tokens": 20}
-        with sdk.responses.stream(**asked) as stream:  # type: ignore[arg-type]  # one of many overloads
+        with sdk.responses.stream(model=model, input="Say hello.", max_output_tokens=20) as stream:
             kinds = [event.type for event in stream]
             final = stream.get_final_response()
     assert kinds[0] == "response.created"
