@@ -88,7 +88,8 @@ def test_the_sdk_reads_the_answer_and_the_stream_says_the_same() -> None:
     for event in events:
         collector.event(0, event)
     answer = ChatCompletion.model_validate_json(collector.body())
-    (call,) = answer.choices[0].message.tool_calls or ()
+    assert answer.choices[0].message.tool_calls is not None
+    (call,) = answer.choices[0].message.tool_calls
     assert isinstance(call, ChatCompletionMessageCustomToolCall)
     assert (call.custom.name, call.custom.input, answer.choices[0].finish_reason) == ("patch", TEXT, "tool_calls")
     lines = b"".join(stream.event(0, event) for event in events).decode().split("\n\n")
