@@ -43,6 +43,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="chat"):
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"  # auto | none | required | the name of a tool
+    custom_tools: tuple[str, ...] = ()  # the names of those that take plain text
 
 
 class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="text"):

@@ -10,6 +10,7 @@ from firesteel.stream.logprobs import chat_logprobs
 from firesteel.stream.response_events import Events, WireEvent, delta_head
 from firesteel.stream.tally import Tally
 from firesteel.types import FinishReason, Tokenizer, TokenLogprob
+from firesteel.wire.one_call import plain_text
 from firesteel.wire.openai_chat import ContentLogprob
 from firesteel.wire.response_object import (
     CustomCallItem,
@@ -227,7 +228,7 @@ def _item_of(call: Call, status: ItemStatus) -> OutputItem:
     name = call.tool.own_name if call.tool else call.name
     namespace = (call.tool.namespace if call.tool else None) or UNSET
     if call.id.startswith("ctc"):
-        text = call.text if call.is_plain else _plain_text(call.text)
+        text = call.text if call.is_plain else plain_text(call.text)
         return CustomCallItem(
             id=call.id, call_id=call.call_id, name=name, namespace=namespace, input=text, status=status
         )
@@ -243,10 +244,3 @@ def _decoded(text: str) -> object:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return {}
-
-
-def _plain_text(arguments: str) -> str:
-    """Return the text that a custom tool was meant to get when it was called like a function."""
-    decoded = _decoded(arguments)
-    values = list(decoded.values()) if isinstance(decoded, dict) else []
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else arguments

@@ -25,6 +25,7 @@ class CallBegin(msgspec.Struct, frozen=True):
     index: int
     id: str
     name: str
+    is_custom: bool = False  # a tool that takes plain text
 
 
 class CallArguments(msgspec.Struct, frozen=True):
@@ -32,6 +33,7 @@ class CallArguments(msgspec.Struct, frozen=True):
 
     index: int
     text: str
+    is_custom: bool = False  # plain text, no JSON
 
 
 class Malformed(msgspec.Struct, frozen=True):
@@ -181,3 +183,13 @@ def start_of_partial(tag: str, text: str) -> int:
     """Return where `text` ends in what may be the beginning of `tag`; its length when it does not."""
     start = text.rfind("<")
     return start if start >= 0 and tag.startswith(text[start:]) else len(text)
+
+
+def plain_text(arguments: str) -> str:
+    """Return the text that a custom tool was meant to get when it was called like a function."""
+    try:
+        decoded = json.loads(arguments)
+    except ValueError:
+        return arguments
+    values = list(decoded.values()) if isinstance(decoded, dict) else []
+    return values[0] if len(values) == 1 and isinstance(values[0], str) else arguments

@@ -29,11 +29,14 @@ from firesteel.wire.one_call import Piece as Piece
 class ToolCallParser:
     """Splits the text of one answer into content and calls; ids are `{prefix}_{index}`.
 
-    `names` are the tools that may also be called without tags; with `single`, that is done once.
+    `names` are the tools that may also be called without tags; with `single`, that is done once. `num_before` calls
+    of the answer were read by somebody else.
     """
 
-    def __init__(self, *, prefix: str = "call", names: Iterable[str] = (), single: bool = False) -> None:
-        self.num_calls = 0  # that have begun
+    def __init__(
+        self, *, prefix: str = "call", names: Iterable[str] = (), single: bool = False, num_before: int = 0
+    ) -> None:
+        self.num_calls = num_before  # that have begun
         self._prefix = prefix
         self._buffer = ""  # what is not yet decided, outside of a call
         self._call: Call | None = None
