@@ -29,6 +29,7 @@ from firesteel.router.admission import Admission
 from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
+from firesteel.server.closing import closing
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
@@ -40,18 +41,12 @@ from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
 LOADING_RETRY_SECONDS = 2.0
-CLOSING_RETRY_SECONDS = 5.0
 MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-priority thread
 
 
 def recalled(folder: Path, fingerprint: str) -> list[tuple[str, Sequence[int]]]:
     """Return the histories whose KV is on disk, so that clients that send them as text meet the same tokens."""
     return histories(folder, fingerprint, MAX_RECALLED_TOKENS)
-
-
-def closing() -> NotReady:
-    """Return what is said to those whose request the server does not take, or not finish, because it ends."""
-    return NotReady("the server is shutting down", retry_after=CLOSING_RETRY_SECONDS)
 
 
 class Service:

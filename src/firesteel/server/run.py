@@ -11,8 +11,9 @@ import uvicorn
 
 from firesteel.config import EngineConfig, ServerConfig
 from firesteel.errors import ConfigError
-from firesteel.server.app import Service, closing, create_app
+from firesteel.server.app import Service, create_app
 from firesteel.server.auth import check_bind
+from firesteel.server.closing import closing
 from firesteel.server.protocol import limited
 from firesteel.server.reload import Reload
 from firesteel.server.tls import Tls, uses_tls
