@@ -71,6 +71,7 @@ def parse(
         stream=bool(body.stream) or isinstance(body, CreateEvent),
         session=session_of(body.prompt_cache_key, headers),
         guard=guard_of(body.firesteel, headers),
+        truncates=body.truncation == "auto",
         constraint=None if prewarm else turn.constraint,
         tier=tier_of(body),
         noted=turn.noted,

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -22,6 +22,7 @@ from firesteel.config import EngineConfig, ServerConfig, kv_folder
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
+from firesteel.guard.order import NO_GUARDS
 from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
@@ -29,6 +30,7 @@ from firesteel.router.admission import Admission
 from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
+from firesteel.server.closing import closing
 from firesteel.server.guarding import guards_of, need_of
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
@@ -36,7 +38,7 @@ from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
 from firesteel.server.stored import open_responses
 from firesteel.wire.errors import encode_error
-from firesteel.wire.health import Health, HealthStatus
+from firesteel.wire.health import health_of
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -54,15 +56,15 @@ class Service:
 
     def __init__(self, engine_config: EngineConfig, config: ServerConfig) -> None:
         self.config = config
-        self._guards = guards_of(config)
-        engine_config = msgspec.structs.replace(engine_config, guard=need_of(self._guards))
-        self.is_guarded = engine_config.guard != "off"
-        self.engine = EngineProcess(engine_config)
+        self.guards = guards_of(config)
+        self.engine = EngineProcess(msgspec.structs.replace(engine_config, guard=need_of(self.guards)))
         self.metrics = Metrics()
         self.keyring = keyring(config)
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
+        self.sockets: set[websocket.Connection] = set()
+        self.is_closing = False
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
@@ -91,7 +93,7 @@ class Service:
             model_id=self.model_id,
             context_tokens=min(ready.num_cells, ready.info.context_length),
             accept_any_model=self.config.accept_any_model,
-            guards=msgspec.structs.replace(self._guards, broken_rules=ready.broken_rules),
+            guards=msgspec.structs.replace(self.guards, broken_rules=ready.broken_rules),
         )
         if self._engine_config.disk_bytes:
             folder = kv_folder(self._engine_config)
@@ -127,8 +129,14 @@ class Service:
             raise NotReady("the model is being loaded; try again", retry_after=LOADING_RETRY_SECONDS)
         return self.pipeline
 
+    def require_open(self) -> None:
+        """Raise NotReady once the server ends: what runs may end, and nothing new begins."""
+        if self.is_closing:
+            raise closing()
+
     def answer(self, request: Request, kind: str, answer: type[AnswerT] = Answer) -> AnswerT:  # type: ignore[assignment]
         """Return the response to a request that asks the model for something."""
+        self.require_open()
         made = answer(
             self.ready_pipeline(),
             self.metrics,
@@ -185,14 +193,8 @@ async def health(request: Request) -> Response:
     """`GET /health`: 200 when requests are answered (degraded: the guard is broken), 503 while they are not."""
     service = _service(request)
     is_ready = service.pipeline is not None and service.engine.ready is not None
-    num_restarts = service.engine.num_restarts
     broken = service.engine.ready.broken_rules if service.engine.ready else ()
-    status: HealthStatus = "restarting" if num_restarts else "loading"
-    if is_ready:
-        status = "degraded" if broken else "ok"
-    guard: Literal["off", "on", "broken"] = "broken" if broken else "on" if service.is_guarded else "off"
-    body = Health(status=status, model=service.model_id, engine_restarts=num_restarts, guard=guard)
-    body.broken_rules = broken or msgspec.UNSET
+    body = health_of(service.model_id, service.engine.num_restarts, is_ready, service.guards != NO_GUARDS, broken)
     return Response(msgspec.json.encode(body), 200 if is_ready else 503, media_type="application/json")
 
 
