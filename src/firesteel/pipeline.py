@@ -119,7 +119,7 @@ class Pipeline:
         `known`: the tokens of its conversation up to the end of the last answer, so that only the rest is rendered.
         """
         self._check_model(request.model)
-        await visit.enter(request, model=self.model_id, num_bytes=num_bytes, context_tokens=self.context_tokens)
+        await visit.enter(request, self.model_id, num_bytes, self.context_tokens)
         with ExitStack() as stack:
             num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
             ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))

@@ -4,11 +4,13 @@ from typing import Protocol
 
 from firesteel.types import Request, Usage
 
+Headers = list[tuple[bytes, bytes]]
+
 
 class Visit(Protocol):
     """Told by the pipeline and by the call what happens to a request. All methods belong to the event loop."""
 
-    async def enter(self, request: Request, *, model: str, num_bytes: int, context_tokens: int) -> None:
+    async def enter(self, request: Request, model: str, num_bytes: int, context_tokens: int) -> None:
         """Let `request`, parsed from `num_bytes`, come in. Raises Forbidden or RateLimited."""
         ...
 
@@ -24,11 +26,19 @@ class Visit(Protocol):
         """Take what one sequence cost, None where it failed; `has_prompt`: its prompt was not counted yet."""
         ...
 
+    def headers(self) -> Headers:
+        """Return what the response says about the limits."""
+        ...
+
+    def close(self, status: int) -> None:
+        """Say how the request was answered, as an HTTP status; sequences may still have to end."""
+        ...
+
 
 class Uncounted:
     """The visit of a request that nobody counts."""
 
-    async def enter(self, request: Request, *, model: str, num_bytes: int, context_tokens: int) -> None:
+    async def enter(self, request: Request, model: str, num_bytes: int, context_tokens: int) -> None:
         """Let it in."""
 
     def started(self) -> None:
@@ -38,6 +48,13 @@ class Uncounted:
         """Do nothing."""
 
     def ended(self, usage: Usage | None, *, has_prompt: bool = True) -> None:
+        """Do nothing."""
+
+    def headers(self) -> Headers:
+        """Return nothing."""
+        return []
+
+    def close(self, status: int) -> None:
         """Do nothing."""
 
 

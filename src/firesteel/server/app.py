@@ -31,6 +31,7 @@ from firesteel.server.auth import keyring
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.reload import Reload
+from firesteel.service.desk import open_desk
 from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
 from firesteel.wire.health import Health
@@ -54,16 +55,14 @@ class Service:
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
         self.keyring = keyring(config)
+        self.desk = open_desk(config)
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
-        self.on_reload: list[Callable[[ServerConfig], None]] = [
-            self._take,
-            lambda new: self.keyring.replace_environment(new.api_keys),
-        ]  # who takes changed settings over
+        self.on_reload: list[Callable[[ServerConfig], None]] = [self._take]  # who takes changed settings over
         self._engine_config = engine_config
         self._started = int(time.time())
 
@@ -98,6 +97,8 @@ class Service:
 
     def _take(self, config: ServerConfig) -> None:
         self.config = config
+        self.keyring.replace_environment(config.api_keys)
+        self.desk.take(config)
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
@@ -107,12 +108,17 @@ class Service:
             self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
+        await asyncio.to_thread(self.desk.close)
 
     @property
     def model_id(self) -> str:
         """The name under which the model is served."""
         scripted = self._engine_config.backend == "scripted"
         return "scripted" if scripted else self._engine_config.model.rsplit("/", 1)[-1]
+
+    def figures(self) -> dict[str, float]:
+        """Return what the metrics tell of queue, limits and ledger."""
+        return dict(self.desk.figures())
 
     def ready_pipeline(self) -> Pipeline:
         """Return the pipeline. Raises NotReady while the model is loading or the engine restarts."""
@@ -131,6 +137,8 @@ class Service:
             idle_write_seconds=self.config.idle_write_seconds,
         )
         made.service = self
+        if made.is_counted:
+            made.visit = self.desk.visit(request.state.caller, kind, request.state.request_id)
         return made
 
     def ready_responses(self) -> Responses:
@@ -190,7 +198,8 @@ async def metrics(request: Request) -> Response:
     service = _service(request)
     refused = service.pipeline.admission.num_refused if service.pipeline else 0
     statistics = await service.engine.statistics()
-    text = service.metrics.render(statistics, num_refused=refused, num_restarts=service.engine.num_restarts)
+    figures = service.figures()
+    text = service.metrics.render(statistics, figures, num_refused=refused, num_restarts=service.engine.num_restarts)
     return Response(text, media_type="text/plain; version=0.0.4")
 
 

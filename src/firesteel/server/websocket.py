@@ -19,6 +19,7 @@ from firesteel.responses.steering import SteerRefused, refused
 from firesteel.server.lanes import Lane, LaneTransport
 from firesteel.service.keyring import Caller
 from firesteel.stream.response_events import Events, WireEvent
+from firesteel.visit import Visit
 from firesteel.wire.decode import decode
 from firesteel.wire.errors import encode_error
 from firesteel.wire.openai_responses import AnyEvent, CreateEvent, InterruptEvent, SteerEvent
@@ -171,9 +172,9 @@ class Connection:
             await lane.idle.wait()
         await self._socket.close(GOING_AWAY)
 
-    def transport(self, stream_id: str | None) -> LaneTransport:
+    def transport(self, stream_id: str | None, visit: Visit) -> LaneTransport:
         """Return where the events of a lane go."""
-        return LaneTransport(self, stream_id, self.service.metrics)
+        return LaneTransport(self, stream_id, self.service.metrics, visit)
 
 
 def _unknown(kind: str) -> RequestError:

@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterable
 
 from firesteel.service.limiter import Standing
-
-Headers = list[tuple[bytes, bytes]]
+from firesteel.visit import Headers
 
 
 def limit_headers(standings: Iterable[Standing], kind: str) -> Headers:

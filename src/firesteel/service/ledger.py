@@ -97,6 +97,5 @@ class Ledger:
     def _failed(self, error: Exception) -> None:
         self.num_failures += 1
         reason = str(error).partition("\n")[0]  # what follows is the statement
-        log.warning(
-            "the ledger's database fails (%s: %s); %d requests wait", type(error).__name__, reason, self.num_waiting
-        )
+        kind = type(error).__name__
+        log.warning("the ledger's database fails (%s: %s); %d requests wait", kind, reason, self.num_waiting)

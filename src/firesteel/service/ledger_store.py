@@ -1,5 +1,6 @@
 """The ledger's table, in SQLite or PostgreSQL: one code path for both."""
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -121,15 +122,10 @@ def _query(asked: Asked, columns: list[sql.Column[Any]]) -> sql.Select[Any]:
     failed = sql.func.sum(sql.case((c.status >= 400, 1), else_=0)).label("failed")
     means = [sql.func.avg(c[name]).label(name) for name in ("queue_seconds", "ttft_seconds", "seconds")]
     query = sql.select(*columns, sql.func.count().label("requests"), failed, *sums, *means)
-    conditions = (
-        (asked.since, lambda value: c.at >= value),
-        (asked.until, lambda value: c.at < value),
-        (asked.key, lambda value: c.key == value),
-        (asked.model, lambda value: c.model == value),
-    )
-    for value, condition in conditions:
-        if value is not None:
-            query = query.where(condition(value))
+    ends = ((asked.since, operator.ge), (asked.until, operator.lt))
+    query = query.where(*(compare(c.at, end) for end, compare in ends if end is not None))
+    names = ((asked.key, c.key), (asked.model, c.model))
+    query = query.where(*(column == name for name, column in names if name is not None))
     return query.group_by(*columns).order_by(*columns) if columns else query
 
 

@@ -5,11 +5,12 @@ import uuid
 from typing import TYPE_CHECKING
 
 from firesteel.errors import Forbidden
-from firesteel.service.headers import Headers, limit_headers
+from firesteel.service.headers import limit_headers
 from firesteel.service.keyring import Caller
 from firesteel.service.ledger_row import Row
 from firesteel.service.limiter import Grant, Limits, Standing
 from firesteel.types import Request, Usage
+from firesteel.visit import Headers
 
 if TYPE_CHECKING:
     from firesteel.service.desk import Desk
@@ -34,7 +35,7 @@ class Metered:
         self._has_failed = False
         self._status: int | None = None
 
-    async def enter(self, request: Request, *, model: str, num_bytes: int, context_tokens: int) -> None:
+    async def enter(self, request: Request, model: str, num_bytes: int, context_tokens: int) -> None:
         """Let `request` in, if its key may use the model and has room in its limits."""
         self._row.model = model
         if not self._caller.may_use(model):

@@ -16,6 +16,7 @@ MEGABYTE = 1_000_000
 Count = Annotated[int, Meta(ge=1)]
 CountOrNone = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
+Price = Annotated[float, Meta(ge=0)]
 
 
 def megabytes(value: int) -> int:
@@ -178,6 +179,20 @@ SERVER = (
 
 LIMITS = (
     Setting(
+        name="requests_per_minute",
+        field="server.requests_per_minute",
+        takes=Count | None,
+        is_live=True,
+        help="Requests that a key without a limit of its own may send in a minute.",
+    ),
+    Setting(
+        name="tokens_per_minute",
+        field="server.tokens_per_minute",
+        takes=Count | None,
+        is_live=True,
+        help="Tokens, read and written, that a key without a limit of its own may have in a minute.",
+    ),
+    Setting(
         name="max_queue",
         field="server.max_queue",
         takes=CountOrNone,
@@ -213,12 +228,48 @@ KEPT = (
     ),
 )
 
+LEDGER = (
+    Setting(
+        name="ledger",
+        field="server.ledger",
+        takes=str | None,
+        stands_for="ledger.db",
+        is_secret=True,
+        help="Where each request is entered: an SQLite file, or postgresql://USER@HOST/DATABASE; `none` is nowhere.",
+    ),
+    Setting(
+        name="price_input",
+        field="server.price_input",
+        takes=Price,
+        default=5.0,
+        is_live=True,
+        help="Dollars for a million tokens read.",
+    ),
+    Setting(
+        name="price_output",
+        field="server.price_output",
+        takes=Price,
+        default=15.0,
+        is_live=True,
+        help="Dollars for a million tokens written.",
+    ),
+    Setting(
+        name="price_cached",
+        field="server.price_cached",
+        takes=Price | None,
+        stands_for="as price_input",
+        is_live=True,
+        help="Dollars for a million tokens of prompts that were warm.",
+    ),
+)
+
 GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     ("The model", MODEL),
     ("Speed and memory", SPEED),
     ("The server", SERVER),
     ("Limits", LIMITS),
     ("What is kept", KEPT),
+    ("The ledger", LEDGER),
 )
 SETTINGS: dict[str, Setting] = {setting.name: setting for _, group in GROUPS for setting in group}
 
