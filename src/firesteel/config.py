@@ -8,7 +8,8 @@ import msgspec
 
 from firesteel.errors import ConfigError
 
-BackendName = Literal["auto", "native", "llamacpp", "scripted"]
+BackendName = Literal["auto", "native", "llamacpp", "cuda", "scripted"]
+WeightsName = Literal["bf16", "int8", "fp8"]
 DrafterName = Literal["prediction", "reference", "ngram", "suffix", "model"]
 DRAFTERS: tuple[DrafterName, ...] = ("prediction", "reference", "ngram", "suffix", "model")
 
@@ -42,6 +43,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     backend: BackendName = "auto"
     model: str = "qwen2.5-coder-0.5b"
     quantize: Literal["q4_0", "q8_0"] | None = None
+    weights: WeightsName = "bf16"  # cuda backend only: how matrices are held on the device
     script: str | None = None  # scripted backend only: path of a JSON script
     num_threads: int | None = None
     context_tokens: int | None = None  # KV cells shared by all live sequences

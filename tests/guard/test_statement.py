@@ -57,6 +57,13 @@ def test_brackets_in_strings_and_comments_do_not_count() -> None:
     assert statements.closers() == ""
 
 
+def test_quotes_and_brackets_in_patterns_do_not_count() -> None:
+    text = 'a = b.replace(/`/g, "x");\nif (/[/"(]+\\//.test(c) && d / e / f) {\n  return /\'{/;\n}\n'
+    statements, closed, _ = follow("javascript", text)
+    assert closed == text.splitlines(keepends=True)
+    assert statements.closers() == ""
+
+
 def test_what_is_open_can_be_closed() -> None:
     statements, _, _ = follow("javascript", "f(a, [b, function () {\n")
     assert statements.closers() == "}])"

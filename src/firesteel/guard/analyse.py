@@ -5,7 +5,9 @@ for the parser, so that a call with a callback can be judged when the callback b
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from firesteel.guard import syntax
 from firesteel.guard.evaluate import Evaluator
@@ -15,8 +17,7 @@ from firesteel.guard.rules.catalogue import sinks_of
 from firesteel.guard.site import Site, sites
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(Struct, frozen=True):
     """A rule's match at bytes `start` to `end` of the window."""
 
     rule: Rule
@@ -31,8 +32,11 @@ def analyse(
     """Return what the rules find in the places of `window` that end behind byte `start`, in order.
 
     `at_end` asks the rules that need the whole function, else those that do not. `imports` says what names stand for.
+    Where the window is too much work for the parser, the statement is judged alone, and then nothing.
     """
-    root = syntax.parser(language).parse(window + closers).root_node
+    root = syntax.parsed(language, window + closers)
+    if root is None:
+        return _alone(language, window, closers, start, imports) if start else []
     evaluator = Evaluator(root, window, language, imports)
     sinks = sinks_of(language)
     found: dict[tuple[str, int], Result] = {}
@@ -48,6 +52,19 @@ def analyse(
                 end = min(site.node.end_byte, len(window))
                 found[key] = Result(rule, site.node.start_byte, end, match)
     return sorted(found.values(), key=lambda result: (result.start, result.rule.id))
+
+
+def _alone(language: str, window: bytes, closers: bytes, start: int, imports: Imports | None) -> list[Result]:
+    found = analyse(language, window[start:], closers, 0, at_end=False, imports=imports)
+    return [
+        replace(
+            each,
+            start=each.start + start,
+            end=each.end + start,
+            match=replace(each.match, cause=each.match.cause + start) if each.match.cause is not None else each.match,
+        )
+        for each in found
+    ]
 
 
 def _candidates(sinks: dict[tuple[str, str], list[tuple[Rule, Sink]]], site: Site) -> Iterator[tuple[Rule, Sink]]:

@@ -1,11 +1,11 @@
 """Evaluates expressions of one function to constant text with holes: taint, without running anything.
 
-Bounded: at most `MAX_STEPS` nodes for one question, `MAX_DEPTH` deep. Beyond, a value is unknown.
+Bounded: `MAX_STEPS` nodes for one question, `MAX_TOTAL` for one window, `MAX_DEPTH` deep. Beyond, a value is unknown.
 """
 
 import re
-from dataclasses import replace
 
+from msgspec.structs import replace
 from tree_sitter import Node
 
 from firesteel.guard import kinds, syntax, taint
@@ -13,12 +13,14 @@ from firesteel.guard.imports import Imports
 from firesteel.guard.scope import OWN, Definition, Definitions
 from firesteel.guard.value import EVERYTHING, HOLE, Level, Value, either, formatted, hole, joined
 
-MAX_STEPS = 400
+MAX_STEPS = 200
+MAX_TOTAL = 600  # 10 to 20 µs each; ordinary statements take ten
 MAX_DEPTH = 24
 MAX_CHILDREN = 40
 CONSTANT_NAME = re.compile(
     r"^(?:[\w.]+\.)?_{0,2}[A-Z][A-Z0-9_]{2,}$|^(?:settings|os\.sep|os\.linesep|path\.sep|File\.separator)\b|^__\w+__$|^__dirname"
 )
+PATH_METHODS = frozenset(("joinpath", "resolve", "absolute", "normalize", "child", "push"))
 INTERPOLATED = re.compile(r"\{(\w*)[^{}]*\}")
 
 
@@ -31,6 +33,7 @@ class Evaluator:
         self.definitions = Definitions(root, source, language)
         self._imports = imports
         self._steps = 0
+        self._total = 0
         self._open: set[tuple[str, int]] = set()  # names being resolved
         self._known: dict[int, Value] = {}  # by node: several rules ask about one place
         self._mentioned: dict[re.Pattern[bytes], bool] = {}
@@ -61,7 +64,8 @@ class Evaluator:
 
     def _value(self, node: Node, depth: int) -> Value:
         self._steps += 1
-        if depth > MAX_DEPTH or self._steps > MAX_STEPS:
+        self._total += 1
+        if depth > MAX_DEPTH or self._steps > MAX_STEPS or self._total > MAX_TOTAL:
             return hole(Level.unknown)
         kind, depth = node.type, depth + 1
         if kind in kinds.STRINGS or kind in kinds.CONCATENATED:
@@ -252,14 +256,7 @@ class Evaluator:
         return hole(max(Level.unknown, min(level, Level.parameter)), name)
 
     def _path_start(self, name: str, owner: Node | None, depth: int) -> list[Value]:
-        if owner is None or name.rsplit(".", 1)[-1] not in (
-            "joinpath",
-            "resolve",
-            "absolute",
-            "normalize",
-            "child",
-            "push",
-        ):
+        if owner is None or name.rsplit(".", 1)[-1] not in PATH_METHODS:
             return []
         return [self._value(owner, depth)]
 

@@ -46,14 +46,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     hint: str  # one line: how to do it right
 
 
-class Release(msgspec.Struct, frozen=True):
+class Release(msgspec.Struct, frozen=True, gc=False):
     """`text` may leave now. `findings` are those that do not stop it."""
 
     text: str
     findings: tuple[Finding, ...] = ()
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True):
+class Hold(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """Nothing leaves: the statement that began at `since` is under suspicion until it closes."""
 
     since: int

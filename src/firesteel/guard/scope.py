@@ -1,9 +1,11 @@
 """Definitions inside one function: what a name may hold at a place, and who decided that."""
 
 import re
-from dataclasses import dataclass, replace
 from functools import cache
+from operator import itemgetter
 
+from msgspec import Struct
+from msgspec.structs import replace
 from tree_sitter import Node, Query, QueryCursor
 
 from firesteel.guard import kinds, syntax
@@ -29,10 +31,11 @@ REQUESTS = re.compile(r"^(?:request|req|_request|r|ctx)$")
 TYPED = frozenset(("java", "go", "c", "cpp", "csharp", "rust", "typescript"))
 OWN = frozenset(("self", "cls", "this"))
 MAX_DEFINITIONS = 12  # of one name; the last ones count
+MAX_TARGET = 400  # bytes of a definition in which the defined name stands
+WORD = re.compile(rb"[\w\x80-\xff]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Definition:
+class Definition(Struct, frozen=True):
     """`node` gives the name a value: `value` itself, one of its elements, or something added to what was there."""
 
     node: Node
@@ -42,8 +45,7 @@ class Definition:
     is_sure: bool = False  # control always passes it before the use that was asked about
 
 
-@dataclass(frozen=True, slots=True)
-class Parameter:
+class Parameter(Struct, frozen=True):
     """A parameter: who decides about it, and whether its type leaves only numbers."""
 
     level: Level
@@ -57,7 +59,9 @@ class Definitions:
         self._root = root
         self._source = source
         self._language = language
-        self._by_name: dict[str, list[Definition]] | None = None
+        self._by_name: dict[str, list[Definition]] = {}
+        self._nodes: list[tuple[Node, frozenset[bytes]]] | None = None
+        self._definitions: dict[int, list[tuple[str, Definition]]] = {}
         self._parameters: dict[int, dict[str, Parameter]] = {}
 
     def text(self, node: Node) -> str:
@@ -66,9 +70,10 @@ class Definitions:
 
     def before(self, name: str, use: Node) -> list[Definition]:
         """Return what may have given `name` its value before `use`, in order, from the last sure assignment on."""
-        if self._by_name is None:
-            self._by_name = self._collect()
-        found = [each for each in self._by_name.get(name, ()) if each.node.start_byte < use.start_byte]
+        defined = self._by_name.get(name)
+        if defined is None:
+            defined = self._by_name[name] = self._collect(name)
+        found = [each for each in defined if each.node.start_byte < use.start_byte]
         found = [each for each in found if each.value.end_byte <= use.start_byte or not _inside(use, each.value)]
         kept: list[Definition] = []
         for each in reversed(found[-MAX_DEFINITIONS:]):
@@ -78,13 +83,32 @@ class Definitions:
                 break
         return kept[::-1]
 
-    def _collect(self) -> dict[str, list[Definition]]:
-        names: dict[str, list[Definition]] = {}
+    def _collect(self, name: str) -> list[Definition]:
+        """Read those nodes that mention `name`: reading all of them took longer than the parse."""
+        if self._nodes is None:
+            self._nodes = self._find()
+        parts = WORD.findall(name.encode(errors="replace"))
+        if not parts:
+            return []
+        word = parts[-1]
+        found: list[Definition] = []
+        for index, (node, words) in enumerate(self._nodes):
+            if word not in words:
+                continue
+            read = self._definitions.get(index)
+            if read is None:
+                read = self._definitions[index] = self._read(node)
+            found += [definition for defined, definition in read if defined == name]
+        return found
+
+    def _find(self) -> list[tuple[Node, frozenset[bytes]]]:
+        """Return what may be a definition, in order, each with the words near its beginning."""
         nodes = QueryCursor(_query(self._language)).captures(self._root).get("found", [])
-        for node in sorted(nodes, key=lambda node: node.start_byte):
-            for name, definition in self._read(node):
-                names.setdefault(name, []).append(definition)
-        return names
+        placed = sorted(((node.start_byte, node) for node in nodes), key=itemgetter(0))
+        return [
+            (node, frozenset(WORD.findall(self._source, start, min(node.end_byte, start + MAX_TARGET))))
+            for start, node in placed
+        ]
 
     def _read(self, node: Node) -> list[tuple[str, Definition]]:
         if node.type in kinds.CALLS:
@@ -198,11 +222,8 @@ class Definitions:
 
 @cache
 def _query(language: str) -> Query:
-    known = syntax.grammar(language)
-    wanted = sorted(kinds.ASSIGNMENTS | {"call", "call_expression", "method_invocation", "invocation_expression"})
-    wanted += ["binary"] if language == "ruby" else []
-    found = [kind for kind in wanted if known.id_for_node_kind(kind, True)]
-    return Query(known, "[" + " ".join(f"({kind})" for kind in found) + "] @found")
+    wanted = kinds.ASSIGNMENTS | {"call", "call_expression", "method_invocation", "invocation_expression"}
+    return syntax.query(language, wanted | {"binary"} if language == "ruby" else wanted)
 
 
 def _sides(node: Node) -> tuple[Node | None, Node | None]:

@@ -1,9 +1,10 @@
 """Places where something happens with values: calls, assignments to members, pairs, returned values."""
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Literal
 
-from tree_sitter import Node
+from tree_sitter import Node, Query, QueryCursor
 
 from firesteel.guard import kinds, syntax
 from firesteel.guard.evaluate import Evaluator
@@ -135,16 +136,25 @@ def _variable(name: str) -> str:
 
 def sites(root: Node, evaluator: Evaluator, start: int, end: int) -> Iterator[Site]:
     """Yield the places that end inside bytes `start` to `end`, inner ones first."""
-    pending = [root]
+    cursor = QueryCursor(_query(evaluator.language))
+    cursor.set_byte_range(start, end)
+    nodes = cursor.captures(root).get("found", [])
     found: list[Site] = []
-    while pending and len(found) < MAX_SITES:
-        node = pending.pop()
-        if node.end_byte <= start or node.start_byte >= end:
-            continue
-        if node.end_byte > start and node.is_named:
+    for node in sorted(nodes, key=_outer_first):
+        if len(found) >= MAX_SITES:
+            break
+        if start < node.end_byte and node.start_byte < end:
             found.extend(_read(node, evaluator))
-        pending.extend(reversed(node.children))
     yield from reversed(found)
+
+
+def _outer_first(node: Node) -> tuple[int, int]:
+    return node.start_byte, -node.end_byte
+
+
+@cache
+def _query(language: str) -> Query:
+    return syntax.query(language, kinds.CALLS | ASSIGNED | DECLARED | kinds.PAIRS | RETURNED)
 
 
 def _read(node: Node, evaluator: Evaluator) -> Iterator[Site]:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 MAX_LINE = 4096
 MAX_STATEMENT = 8192
+MAX_PROSE = 20_000  # a docstring that is longer was no docstring, but the end of one
 MAX_DEPTH = 256
 MAX_WINDOW = 12_000  # code points of one function that a rule may look at
 MAX_TOP_WINDOW = 4_000  # where no function is around
@@ -23,11 +24,23 @@ INDENTED = re.compile(r"[ \t]*(?:(?:async\s+)?(def|class|module)\b|(@))")
 CONTINUED = re.compile(r"(?:[+\-*/%=&|,.?:(\[<]|\\|\b(?:and|or|in|is|return|instanceof))\s*$")
 CODE = r"|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.|[^'\\\n])*'?|[()\[\]{}]"
 HASHED = re.compile(r"#[^\n]*" + CODE)
+PATTERN = (  # of JavaScript, where a value may stand: brackets and quotes in it are neither
+    r"(?:(?<=[(=,:&|!?\[{;])|(?<=[(=,:&|!?\[{;] )|(?<=return ))/(?![*/])(?:\\.|\[(?:\\.|[^\]\\\n])*\]|[^/\\\n\[])+/|"
+)
+SCRIPTED = re.compile(PATTERN + r"//[^\n]*|/\*|`" + CODE)
 SLASHED = re.compile(r"//[^\n]*|/\*|`" + CODE)
 RUSTED = re.compile(r"//[^\n]*|/\*|\"(?:\\.|[^\"\\\n])*\"?|'(?:\\.[^']*|[^'\\\n])'|[()\[\]{}]")
 BOTH = re.compile(r"//[^\n]*|#[^\n\[][^\n]*|/\*" + CODE)
 TRIPLED = re.compile(r"#[^\n]*|\"\"\"|'''" + CODE)
-TOKENS = {"python": TRIPLED, "ruby": HASHED, "bash": HASHED, "rust": RUSTED, "php": BOTH}
+TOKENS = {
+    "python": TRIPLED,
+    "ruby": HASHED,
+    "bash": HASHED,
+    "rust": RUSTED,
+    "php": BOTH,
+    "javascript": SCRIPTED,
+    "typescript": SCRIPTED,
+}
 OPENERS = frozenset(('"""', "'''", "`", "/*"))
 PROSE = re.compile(r"\s*(?:[rRuUbB]{0,2}(?:\"\"\"|''')|/\*)")
 INDENTATION = frozenset(("python", "ruby", "bash"))
@@ -61,6 +74,7 @@ class Statements:
         self.start = start  # of the statement that is open
         self.ended: Ended = []
         self.is_prose = False  # the open statement is a docstring or a comment
+        self._prose = 0  # how much of it was ended for its length
 
     def line(self, text: str, start: int) -> int:
         """Take one whole line that begins at `start`; return where the statement began that ended with it, else -1.
@@ -74,16 +88,22 @@ class Statements:
         is_first = start == self.start
         self._follow(text, start)
         if is_first:
-            self.is_prose = self._inside != "" and PROSE.match(text) is not None
+            self.is_prose = self._inside != "" and (self._prose > 0 or PROSE.match(text) is not None)
+            self._prose = self._prose if self.is_prose else 0
         end = start + len(text)
         if end - self.start > MAX_STATEMENT:
-            self._inside = ""
-            self._brackets = [block for block in self._brackets if block.closer == "}"]
+            self._cut(end)
         elif not self._is_closed(text):
             return -1
         began, self.start = self.start, end
         self._recent.append(end)
         return began
+
+    def _cut(self, end: int) -> None:
+        self._prose += end - self.start
+        if not self.is_prose or self._prose > MAX_PROSE:
+            self._inside, self._prose = "", 0
+        self._brackets = [block for block in self._brackets if block.closer == "}"]
 
     def _is_closed(self, text: str) -> bool:
         if self._inside:

@@ -1,9 +1,10 @@
 """What the guard reads off syntax trees of any language: callees, arguments, receivers; grammars and parsers."""
 
 import re
+from collections.abc import Iterable
 from functools import cache
 
-from tree_sitter import Language, Node, Parser
+from tree_sitter import Language, Node, Parser, Query
 
 from firesteel.guard import kinds
 
@@ -23,6 +24,8 @@ MODULES = {
 }
 CALLED = re.compile(rb"\((?:[^()\"']|\"[^\"\n]*\"|'[^'\n]*')*\)")
 MAX_NAME = 300
+MAX_WORK = 48  # hundreds of steps of the parser, 70 to 140 µs each: the longest window of code takes 30 to 50
+DOTTED = re.compile(rb"[A-Za-z_][\w.]*")
 SIGILS = re.compile(r"\$(\w)")  # of PHP and shells; jQuery's own name stays
 
 
@@ -41,8 +44,37 @@ def parser(language: str) -> Parser:
     return Parser(grammar(language))
 
 
+def parsed(language: str, source: bytes) -> Node | None:
+    """Return the root of the tree of `source`, None when it takes more work than code does: prose, mostly.
+
+    The work is counted in the parser's own steps, so that the answer does not depend on the machine.
+    """
+    spent = 0
+
+    def is_over(offset: int, has_error: bool) -> bool:
+        nonlocal spent
+        spent += 1
+        return spent > MAX_WORK
+
+    known = parser(language)
+    try:
+        return known.parse(lambda offset, point: source[offset:], progress_callback=is_over).root_node
+    except ValueError:  # stopped
+        known.reset()  # it would go on where it stopped
+        return None
+
+
+def query(language: str, wanted: Iterable[str]) -> Query:
+    """Return a query that captures nodes of the `wanted` kinds as "found", those that the grammar knows."""
+    known = grammar(language)
+    found = [kind for kind in sorted(wanted) if known.id_for_node_kind(kind, True)]
+    return Query(known, "[" + " ".join(f"({kind})" for kind in found) + "] @found")
+
+
 def plain(text: bytes) -> str:
     """Return a callee as a dotted name: arguments, spaces, sigils and the other separators of members are gone."""
+    if DOTTED.fullmatch(text) is not None:
+        return text[-MAX_NAME:].decode()
     for _ in range(4):
         shorter = CALLED.sub(b"()", text)
         if shorter == text:

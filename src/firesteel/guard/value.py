@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
 from enum import IntEnum
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 HOLE = "\0"
 MAX_SKELETON = 4000  # characters; what lies beyond decides nothing
@@ -22,8 +24,7 @@ class Level(IntEnum):
     outside = 3  # a request, the command line, a message
 
 
-@dataclass(frozen=True, slots=True)
-class Hole:
+class Hole(Struct, frozen=True, gc=False):
     """A part that is not constant. `safe` names the classes that it was made safe for."""
 
     level: Level
@@ -35,8 +36,7 @@ class Hole:
         return self.level is Level.trusted or EVERYTHING in self.safe or kind in self.safe
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(Struct, frozen=True, gc=False):
     """Constant text in which each NUL stands for one hole; `cause` is the byte at which the mixing statement begins."""
 
     skeleton: str = ""

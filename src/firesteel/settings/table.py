@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from firesteel.config import DRAFTERS, BackendName, DrafterName
+from firesteel.config import DRAFTERS, BackendName, DrafterName, WeightsName
 from firesteel.errors import ConfigError
 from firesteel.settings.setting import Setting
 
@@ -44,7 +44,14 @@ MODEL = (
         field="engine.backend",
         takes=BackendName,
         default="auto",
-        help="What runs the model; scripted is a fake one that needs no weights.",
+        help="What runs the model; cuda needs a GPU, scripted is a fake one without weights.",
+    ),
+    Setting(
+        name="weights",
+        field="engine.weights",
+        takes=WeightsName,
+        default="bf16",
+        help="With the backend cuda: how the GPU holds the model's matrices; see docs/how-to/gpu.md.",
     ),
     Setting(
         name="script",

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import msgspec
+
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.site import Kind, Site
 
@@ -59,8 +61,7 @@ COMMON = frozenset(  # too common to look for without the name of the module
 PLAIN_OWNER = re.compile(r"\w[\w.\\]*(?:\|\w[\w.\\]*)*")  # nothing but names: the automaton can look for them
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, gc=False):
     """A place that is vulnerable. `action` overrides the rule's when the evidence is weaker; `cause` is a byte offset."""
 
     cause: int | None = None

@@ -1,6 +1,6 @@
 """Commands that a shell runs, put together from data."""
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
