@@ -106,6 +106,13 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 16 * 1024 * 1024
     grace_seconds: float = 10.0
     idle_write_seconds: float = 60.0  # a client that takes nothing for this long counts as gone
+    header_seconds: float = 10.0  # the head of a request must arrive within this time
+    body_seconds: float = 60.0  # and its body
+    request_seconds: float = 0.0  # an answer may take no longer; 0 = as long as it takes
+    max_connections: int = 4096
+    tls_cert: str | None = None  # PEM files; both or none
+    tls_key: str | None = None
+    cors_origins: tuple[str, ...] = ()  # web pages that may call
     accept_any_model: bool = False
     response_store: str | None = None  # SQLite file of stored responses; None = `response_file()`
     socket_seconds: float = 3600.0  # a WebSocket lives no longer than this

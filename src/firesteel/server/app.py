@@ -12,6 +12,7 @@ from typing import Literal, TypeVar
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
@@ -30,6 +31,7 @@ from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
+from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
 from firesteel.service.desk import open_desk
 from firesteel.session.response_store import ResponseStore
@@ -44,7 +46,7 @@ MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-pri
 
 def recalled(folder: Path, fingerprint: str) -> list[tuple[str, Sequence[int]]]:
     """Return the histories whose KV is on disk, so that clients that send them as text meet the same tokens."""
-    return [(scope, tokens.tolist()) for scope, tokens in histories(folder, fingerprint, MAX_RECALLED_TOKENS)]
+    return histories(folder, fingerprint, MAX_RECALLED_TOKENS)
 
 
 class Service:
@@ -133,8 +135,7 @@ class Service:
             self.metrics,
             request,
             kind,
-            max_body_bytes=self.config.max_body_bytes,
-            idle_write_seconds=self.config.idle_write_seconds,
+            config=self.config,
         )
         made.service = self
         if made.is_counted:
@@ -244,6 +245,7 @@ def create_app(service: Service) -> Starlette:
 
     app = Starlette(
         routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
+        middleware=[Middleware(Origins, lambda: service.config.cors_origins)],
         lifespan=lifespan,
         exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
     )
