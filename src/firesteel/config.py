@@ -114,7 +114,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     tls_key: str | None = None
     cors_origins: tuple[str, ...] = ()  # web pages that may call
     accept_any_model: bool = False
-    response_store: str | None = None  # SQLite file of stored responses; None = `response_file()`
+    response_store: str | None = None  # SQLite file of stored responses; None = `response_file()`, "none" = no file
+    response_bytes: int = 1_000_000_000  # of them, the oldest go first
+    response_seconds: float = 30 * 86_400.0  # and none stays longer
+    privacy: Literal["normal", "strict"] = "normal"  # strict: nothing that was said is written to a disk
     socket_seconds: float = 3600.0  # a WebSocket lives no longer than this
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
 from firesteel.backend import open_tokenizer
-from firesteel.config import EngineConfig, ServerConfig, kv_folder, response_file
+from firesteel.config import EngineConfig, ServerConfig, kv_folder
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
@@ -33,8 +33,8 @@ from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
+from firesteel.server.stored import open_responses
 from firesteel.service.desk import open_desk
-from firesteel.session.response_store import ResponseStore
 from firesteel.wire.errors import encode_error
 from firesteel.wire.health import Health
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
@@ -146,7 +146,7 @@ class Service:
         """Return the responses. Raises NotReady as `ready_pipeline` does."""
         pipeline = self.ready_pipeline()
         if self.responses is None:
-            self.responses = Responses(pipeline, ResponseStore(self.config.response_store or response_file()))
+            self.responses = open_responses(pipeline, self.config)
         return self.responses
 
     def card(self) -> ModelCard:

@@ -15,3 +15,8 @@ Positive = Annotated[float, Meta(ge=0.1)]
 def megabytes(value: int) -> int:
     """Return the bytes of `value` megabytes."""
     return value * MEGABYTE
+
+
+def days(value: float) -> float:
+    """Return the seconds of `value` days."""
+    return value * 86_400
