@@ -40,8 +40,7 @@ WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
 Waiting = Callable[[Request, int], Awaitable[None]]
 
 
-async def _wait_silently(_request: Request, _num_ahead: int) -> None:
-    pass
+async def _wait_silently(_: Request, __: int) -> None: ...
 
 
 RENDER_NICENESS = 10  # 50 kB take 27 ms to tokenise: time that the model's threads must not wait for
