@@ -23,24 +23,24 @@ from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.chat_template import render_tail
 from firesteel.request.parsers import PARSERS
 from firesteel.request.render import check_sampling, tokens_of
+from firesteel.request.truncate import fitted
 from firesteel.router.admission import Admission
 from firesteel.session.recall import TokenRecall
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
 from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInfo, Request, Tokenizer, Work
+from firesteel.visit import UNCOUNTED, Visit
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
 MAX_TOKEN_CHARACTERS = 16  # what of a prediction is beyond so many a token is not even tokenised
 FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no max_tokens
-
-
+ANSWER_RESERVE_TOKENS = 1024  # left for the answer when a conversation is truncated and no max_tokens is named
 WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
 Waiting = Callable[[Request, int], Awaitable[None]]
 
 
-async def _wait_silently(_request: Request, _num_ahead: int) -> None:
-    pass
+async def _wait_silently(_: Request, __: int) -> None: ...
 
 
 RENDER_NICENESS = 10  # 50 kB take 27 ms to tokenise: time that the model's threads must not wait for
@@ -89,16 +89,17 @@ class Pipeline:
         *,
         scope: str = "",
         headers: Mapping[str, str] = NO_HEADERS,
+        visit: Visit = UNCOUNTED,
     ) -> AsyncIterator[Call]:
         """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
         `waiting` is awaited every second until then, with the number of requests before this one; `scope`
-        says whose warm state may serve it, `headers` may say which conversation it belongs to. Raises
-        RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
+        says whose warm state may serve it, `headers` may say which conversation it belongs to, `visit` counts it.
+        Raises RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
         """
         self.admission.require_room()  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
-        async with self.run(request, len(body), waiting, scope=scope) as call:
+        async with self.run(request, len(body), waiting, scope=scope, visit=visit) as call:
             yield call
 
     @asynccontextmanager
@@ -110,12 +111,14 @@ class Pipeline:
         *,
         scope: str = "",
         known: Sequence[int] = (),
+        visit: Visit = UNCOUNTED,
     ) -> AsyncIterator[Call]:
         """Do the same for a request that was parsed from `num_bytes`.
 
         `known`: the tokens of its conversation up to the end of the last answer, so that only the rest is rendered.
         """
         self._check_model(request.model)
+        await visit.enter(request, self.model_id, num_bytes, self.context_tokens)
         with ExitStack() as stack:
             num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
             ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))
@@ -123,7 +126,7 @@ class Pipeline:
                 await waiting(request, self.admission.num_ahead(ticket))
             prompts = self._go_on(request, known) or await self._render(request, scope, num_bytes)
             request, works = self._works(request, scope, prompts)
-            call = Call(self._engine, request, prompts)
+            call = Call(self._engine, request, prompts, visit)
             self.calls.add(call)
             stack.callback(self.calls.discard, call)
             stack.callback(call.cancel)
@@ -152,7 +155,14 @@ class Pipeline:
             tail = render_tail(prompt.messages, prompt.tools, self._tokenizer)
         except RequestError:
             return []
-        return [Prepared([*known, *tail], Forgetful())]
+        tokens = [*known, *tail]
+        if request.truncates and len(tokens) > self._truncation_limit(request):
+            return []
+        return [Prepared(tokens, Forgetful())]
+
+    def _truncation_limit(self, request: Request) -> int:
+        """Return how many tokens a conversation may have that can lose its beginning."""
+        return self.context_tokens - min(request.max_tokens or ANSWER_RESERVE_TOKENS, self.context_tokens // 4)
 
     def remember(self, scope: str, tokens: list[int]) -> None:
         """Keep the exact tokens of a conversation for requests that send it as text; done in the background."""
@@ -217,7 +227,10 @@ class Pipeline:
         prepared = []
         for prompt in request.prompts:
             tokenizer = self._recall.tokenizer(scope, request.session)
-            prepared.append(Prepared(tokens_of(prompt, tokenizer, fill_limit=fill_limit), tokenizer, prediction))
+            encode = partial(tokens_of, tokenizer=tokenizer, fill_limit=fill_limit)
+            limit = self._truncation_limit(request)
+            tokens, is_truncated = fitted(prompt, encode, limit) if request.truncates else (encode(prompt), False)
+            prepared.append(Prepared(tokens, tokenizer, prediction, is_truncated))
         return prepared
 
     def _predicted(self, text: str) -> list[int]:
@@ -229,8 +242,9 @@ class Pipeline:
 
     def _works(self, request: Request, scope: str, prompts: list[Prepared]) -> tuple[Request, list[Work]]:
         """Return one `Work` per choice; an answer that cannot fit is cut to what fits, and that is noted."""
-        works = []
-        is_cut = False
+        works, is_cut = [], False
+        if any(prompt.is_truncated for prompt in prompts):
+            request = msgspec.structs.replace(request, noted=(*request.noted, "truncation"))
         for prompt in prompts:
             tokens = prompt.tokens
             room = self._room_for(tokens, "messages" if request.kind in ("chat", "messages") else "prompt")

@@ -8,10 +8,12 @@ import msgspec
 from firesteel.errors import RequestError
 from firesteel.request.response_items import shrink, user_items
 from firesteel.responses.memory import listed
+from firesteel.responses.references import resolved
 from firesteel.responses.service import Responses
 from firesteel.responses.turn import Turn
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
+from firesteel.visit import Visit
 from firesteel.wire.openai_responses import CompactBody, Item, ResponsesBody
 from firesteel.wire.response_object import Compaction, OutputMessage
 
@@ -27,10 +29,13 @@ class Nobody:
 
     is_eager = False
 
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+
     async def send(self, events: list[WireEvent]) -> None:
         """Drop them."""
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
         """Say nothing."""
 
     def observe(self, event: Event) -> None:
@@ -38,11 +43,11 @@ class Nobody:
 
 
 async def compact(
-    responses: Responses, body: CompactBody, *, request_id: str, scope: str, num_bytes: int
+    responses: Responses, body: CompactBody, nobody: Nobody, *, request_id: str, scope: str, num_bytes: int
 ) -> Compaction:
     """Return what is left of the conversation of `body`. Raises RequestError as a turn does."""
     known = await responses.known(body.previous_response_id, scope, None)
-    items = user_items(body.input or [])
+    items = user_items(await resolved(body.input, responses.store, scope) or [])
     if not items and not known.id:
         raise RequestError("`input` is missing; send the conversation", param="input")
     ask: Item = {"type": "message", "role": "user", "content": ASK}
@@ -55,7 +60,7 @@ async def compact(
         max_output_tokens=SUMMARY_TOKENS,
         store=False,
     )
-    turn = await responses.turn(create, Nobody(), request_id=request_id, scope=scope, num_bytes=num_bytes)
+    turn = await responses.turn(create, nobody, request_id=request_id, scope=scope, num_bytes=num_bytes)
     await turn.run()
     return _compaction(turn, [*await responses.history(known.id, scope), *items])
 

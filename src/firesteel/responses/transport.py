@@ -2,8 +2,9 @@
 
 from typing import Protocol
 
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
+from firesteel.visit import Visit
 
 
 class Transport(Protocol):
@@ -11,12 +12,20 @@ class Transport(Protocol):
 
     is_eager: bool
 
+    @property
+    def visit(self) -> Visit:
+        """Who counts what the response costs."""
+        ...
+
     async def send(self, events: list[WireEvent]) -> None:
         """Send `events`, waiting for a slow reader."""
         ...
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
-        """Tell how far the prompt of response `id` is; while it is queued, how many are ahead of it."""
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
+        """Tell how far the prompt of response `id` is; while it is queued, how many are ahead of it.
+
+        `events` numbers what becomes an event.
+        """
         ...
 
     def observe(self, event: Event) -> None:

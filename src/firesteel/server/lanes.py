@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from firesteel.errors import FiresteelError
 from firesteel.server.metrics import Metrics
-from firesteel.stream.response_events import WireEvent, encode
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
+from firesteel.visit import Visit
 from firesteel.wire.openai_responses import CreateEvent
 from firesteel.wire.socket_errors import error_frame
 
@@ -25,9 +26,9 @@ class LaneTransport:
 
     is_eager = True
 
-    def __init__(self, connection: "Connection", stream_id: str | None, metrics: Metrics) -> None:
+    def __init__(self, connection: "Connection", metrics: Metrics, visit: Visit) -> None:
+        self.visit = visit
         self._connection = connection
-        self._lane: dict[str, str] = {} if stream_id is None else {"stream_id": stream_id}
         self._metrics = metrics
         self._began_at = time.perf_counter()
         self._has_text = False
@@ -36,13 +37,13 @@ class LaneTransport:
         """Send `events`, waiting for a slow reader."""
         await self._connection.send(events)
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
         """Tell how many tokens of the prompt are computed; while it is queued, how many requests are ahead."""
         if isinstance(progress, int):
             state: dict[str, int] = {"queued_ahead": progress}
         else:
             state = {"computed_tokens": progress.num_computed, "prompt_tokens": progress.num_prompt}
-        await self._connection.send([(PROGRESS, encode({"type": PROGRESS, "response_id": id, **state, **self._lane}))])
+        await self._connection.send([events.event(PROGRESS, response_id=id, **state)])
 
     def observe(self, event: Event) -> None:
         """Count what the engine says."""
@@ -95,12 +96,14 @@ class Lane:
             self.idle.set()
 
     async def _answer(self, create: CreateEvent, num_bytes: int) -> None:
-        connection, status = self._connection, 200
+        connection, status, request_id = self._connection, 500, uuid.uuid4().hex
+        visit = connection.service.desk.visit(connection.caller, "responses", request_id)
         try:
+            connection.service.require_open()
             turn = await connection.responses.turn(
                 create,
-                connection.transport(self._stream_id),
-                request_id=uuid.uuid4().hex,
+                connection.transport(visit),
+                request_id=request_id,
                 scope=connection.scope,
                 num_bytes=num_bytes,
                 headers=connection.headers,
@@ -109,13 +112,16 @@ class Lane:
             )
             try:
                 await turn.run()
+                status = 200
             finally:
                 self._written.update(turn.ids)
         except FiresteelError as error:
             status = error.status
             self._evict(create.previous_response_id)
-            await connection.send_bytes(error_frame(error, self._stream_id))
-        connection.service.metrics.answered("responses", status)
+            await connection.send_bytes(error_frame(error, self._stream_id, visit.headers()))
+        finally:
+            connection.service.metrics.answered("responses", status)
+            visit.close(status)
 
     def _evict(self, id: str | None) -> None:
         """Forget what a failed request went on from, unless another lane has written it (a fork)."""
