@@ -102,9 +102,11 @@ class Turn:
 
     async def _run_once(self, request: Request) -> None:
         known = self._responses.exact(self._asked, self.scope, self._connection)
-        async with self._pipeline.run(request, self._num_bytes, self._wait, scope=self.scope, known=known) as call:
-            self._call = call
-            self._running = call.running
+        visit = self._transport.visit
+        async with self._pipeline.run(
+            request, self._num_bytes, self._wait, scope=self.scope, known=known, visit=visit
+        ) as call:
+            self._call, self._running = call, call.running
             self._progress = Progress("", 0, call.num_prompt_tokens)
             self._writer.start(call.request)
             if self._transport.is_eager:

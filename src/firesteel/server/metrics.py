@@ -1,5 +1,7 @@
 """Prometheus metrics. Every name is documented in docs/reference/metrics.md; a test checks that."""
 
+from collections.abc import Mapping
+
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -41,6 +43,7 @@ class Metrics:
             "firesteel_guard_findings", "Findings in text that stayed", ["rule", "action"], registry=registry
         )
         self._guard = Counter("firesteel_guard", "What the guard did", ["counts"], registry=registry)
+        self._service = Gauge("firesteel_service", "Queue, limits and ledger", ["what"], registry=registry)
         self._verify = Gauge("firesteel_verify_seconds", "Learned cost of a step", ["rows"], registry=registry)
 
     def answered(self, endpoint: str, status: int) -> None:
@@ -75,8 +78,12 @@ class Metrics:
         self._guard.labels("seconds").inc(report.seconds)
         self._guard.labels("failures").inc(report.num_failures)
 
-    def render(self, statistics: Statistics | None, *, num_refused: int, num_restarts: int) -> bytes:
-        """Return the exposition text, with the engine's own numbers if it answers."""
+    def render(
+        self, statistics: Statistics | None, service: Mapping[str, float], *, num_refused: int, num_restarts: int
+    ) -> bytes:
+        """Return the exposition text, with what the service says, and the engine's own numbers if it answers."""
+        for name, value in service.items():
+            self._service.labels(name).set(value)
         self._refused.set(num_refused)
         self._restarts.set(num_restarts)
         if statistics is not None:

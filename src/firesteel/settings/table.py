@@ -8,6 +8,7 @@ from firesteel.settings.engine import MODEL, SPEED
 from firesteel.settings.guard import GUARD
 from firesteel.settings.kept import KEPT
 from firesteel.settings.server import LIMITS, SERVER, WEB
+from firesteel.settings.service import LEDGER, RATES
 from firesteel.settings.setting import Setting
 
 GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
@@ -17,6 +18,8 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     ("The guard", GUARD),
     ("The web", WEB),
     ("Limits", LIMITS),
+    ("Limits of a key", RATES),
     ("What is kept", KEPT),
+    ("The ledger", LEDGER),
 )
 SETTINGS: dict[str, Setting] = {setting.name: setting for _, group in GROUPS for setting in group}
