@@ -1,6 +1,6 @@
 """Which rows a step computes. There are no phases: computed tokens chase known tokens under a budget."""
 
-from collections import deque
+from collections import Counter, deque
 
 from firesteel.backend.base import Backend
 from firesteel.config import EngineConfig
@@ -89,8 +89,8 @@ class Scheduler:
         return min(limit, max(1, self._rows_within_gap(num_stream_rows) - num_stream_rows))
 
     def _admit(self) -> None:
-        """Start waiting sequences in order of arrival; one that awaits a prefix is passed over."""
-        for sequence in list(self.waiting):
+        """Start waiting sequences in their turn; one that awaits a prefix is passed over."""
+        for sequence in self._in_turn():
             if not self.residence.has_slot:
                 return
             if sequence.is_fetching or self._must_wait(sequence):
@@ -101,6 +101,22 @@ class Scheduler:
                 continue
             self.waiting.remove(sequence)
             self.residence.enter(sequence)
+
+    def _in_turn(self) -> list[Sequence]:
+        """Return the waiting sequences, those first whose scope has fewest before them; preempted ones above all.
+
+        The router hands over few more than can run, and those of somebody new first of all: without this they
+        would wait for what was handed over before (`router/admission.py`).
+        """
+        num_before = Counter(sequence.work.scope for sequence in self.running)
+        if len({*num_before, *(sequence.work.scope for sequence in self.waiting)}) < 2:
+            return list(self.waiting)
+        ranks = []
+        for place, sequence in enumerate(self.waiting):
+            rank = -1 if sequence.parked is not None else num_before[sequence.work.scope]
+            num_before[sequence.work.scope] += 1
+            ranks.append((rank, place, sequence))
+        return [sequence for _, _, sequence in sorted(ranks, key=lambda ranked: ranked[:2])]
 
     def _fits(self, sequence: Sequence) -> bool:
         """Return whether all that is known of `sequence` fits beside what the live ones still have to compute."""
