@@ -15,7 +15,7 @@ from firesteel.responses.service import Responses
 from firesteel.responses.steering import new_steer
 from firesteel.responses.turn import Turn
 from firesteel.session.response_store import MEMORY, ResponseStore
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Failure, FinishReason, Progress, Work
 from firesteel.visit import UNCOUNTED, Place, Visit
 from firesteel.wire.openai_responses import Item, ResponsesBody
@@ -72,7 +72,7 @@ class Recorder:
             assert event["type"] == kind
             self.events.append(event)
 
-    async def progress(self, id: str, progress: Progress | Place) -> None:
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
         self.told.append(progress)
 
     def observe(self, event: Event) -> None:

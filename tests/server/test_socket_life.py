@@ -14,6 +14,7 @@ from firesteel.server.metrics import Metrics
 from firesteel.server.websocket import Connection
 from firesteel.service.keyring import ANYONE, Keyring
 from firesteel.types import Progress
+from firesteel.visit import UNCOUNTED
 from tests.responses.stage import Stage, settle
 
 
@@ -60,8 +61,11 @@ class Life:
             config=ServerConfig(**config),
             metrics=Metrics(),
             keyring=Keyring(None),
+            desk=SimpleNamespace(visit=lambda *_: UNCOUNTED),
             pipeline=stage.responses.pipeline,
             ready_responses=lambda: stage.responses,
+            require_open=lambda: None,
+            sockets=set(),
         )
         made: Any = self.socket
         self.connection = Connection(service, made, ANYONE)
@@ -109,6 +113,7 @@ async def test_progress_is_told(stage: Stage) -> None:
     progress = life.socket.sent[-1]
     assert progress["type"] == "firesteel.progress"
     assert (progress["computed_tokens"], progress["prompt_tokens"]) == (3, 9)
+    assert [event["sequence_number"] for event in life.socket.sent] == list(range(len(life.socket.sent)))
     life.socket.leave()
     await asyncio.wait_for(life.task, 5)
     assert stage.responses.active == {}

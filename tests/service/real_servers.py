@@ -18,6 +18,7 @@ from firesteel.bench.servers import free_port
 from tests.server.live import wait_for
 
 INSTALL = "scripts/install-databases.sh"
+MISSING: set[str] = set()  # programs that a test wanted in vain
 START_SECONDS = 30.0
 
 
@@ -26,6 +27,7 @@ def found(name: str) -> str:
     places = [str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
     path = shutil.which(name, path=os.pathsep.join([*places, os.environ.get("PATH", ""), "/usr/sbin"]))
     if path is None:
+        MISSING.add(name)
         pytest.skip(f"NOT TESTED: {name} is not installed; run {INSTALL}")
     return path
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
 from firesteel.visit import Place, Visit
 
@@ -21,8 +21,11 @@ class Transport(Protocol):
         """Send `events`, waiting for a slow reader."""
         ...
 
-    async def progress(self, id: str, progress: Progress | Place) -> None:
-        """Tell how far the prompt of response `id` is; while it is queued, its place."""
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
+        """Tell how far the prompt of response `id` is; while it is queued, its place.
+
+        `events` numbers what becomes an event.
+        """
         ...
 
     def observe(self, event: Event) -> None:

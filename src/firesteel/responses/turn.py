@@ -123,7 +123,7 @@ class Turn:
             raise Stopped
         if not self._is_open:
             await self.queue(place)
-        await self._transport.progress(self.response.id, place)
+        await self._transport.progress(self.response.id, place, self.events)
 
     async def queue(self, place: Place | None = None) -> None:
         """Say that the response waits for its turn; from here on it can be found."""
@@ -154,7 +154,7 @@ class Turn:
             out += self._read(event)
         await self._send(out)
         if progressed:
-            await self._transport.progress(self.response.id, self._progress)
+            await self._transport.progress(self.response.id, self._progress, self.events)
         self._dispatch()
 
     def _read(self, event: Event) -> list[WireEvent]:

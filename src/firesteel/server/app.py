@@ -11,7 +11,6 @@ from typing import Literal, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +20,7 @@ from firesteel.backend import open_tokenizer
 from firesteel.config import EngineConfig, ServerConfig, kv_folder
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
-from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
+from firesteel.errors import NotReady, UnknownModel
 from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
@@ -29,13 +28,14 @@ from firesteel.router.admission import Admission
 from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
+from firesteel.server.closing import closing
+from firesteel.server.faults import HANDLERS
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
 from firesteel.server.stored import open_responses
 from firesteel.service.desk import open_desk
-from firesteel.wire.errors import encode_error
 from firesteel.wire.health import Health
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
@@ -61,6 +61,8 @@ class Service:
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
+        self.sockets: set[websocket.Connection] = set()
+        self.is_closing = False
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
@@ -129,8 +131,14 @@ class Service:
             raise NotReady("the model is being loaded; try again", retry_after=LOADING_RETRY_SECONDS)
         return self.pipeline
 
+    def require_open(self) -> None:
+        """Raise NotReady once the server ends: what runs may end, and nothing new begins."""
+        if self.is_closing:
+            raise closing()
+
     def answer(self, request: Request, kind: str, answer: type[AnswerT] = Answer) -> AnswerT:  # type: ignore[assignment]
         """Return the response to a request that asks the model for something."""
+        self.require_open()
         made = answer(
             self.ready_pipeline(),
             self.metrics,
@@ -248,7 +256,7 @@ def create_app(service: Service) -> Starlette:
         routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
         middleware=[Middleware(Origins, lambda: service.config.cors_origins)],
         lifespan=lifespan,
-        exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
+        exception_handlers=HANDLERS,
     )
     app.state.service = service
     return app
@@ -268,31 +276,3 @@ def _guarded(route: Route) -> Route:
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))
-
-
-async def _error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, FiresteelError)
-    headers = {"x-request-id": getattr(request.state, "request_id", "")}
-    if isinstance(error, NotReady):
-        headers["retry-after"] = str(round(error.retry_after))
-    return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Put unknown paths and methods into the same shape as every other error."""
-    assert isinstance(error, HTTPException)
-    known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in routes())
-    wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
-    wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
-    body = encode_error(wrapped, _kind(request))
-    return Response(body, error.status_code, error.headers or {}, media_type="application/json")
-
-
-async def _our_fault(request: Request, error: Exception) -> Response:
-    wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
-    return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
-
-
-def _kind(request: Request) -> str:
-    """Return the kind of request whose wire format an error is written in."""
-    return "messages" if request.url.path.startswith("/v1/messages") else "chat"

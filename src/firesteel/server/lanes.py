@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from firesteel.errors import FiresteelError
 from firesteel.server.metrics import Metrics
-from firesteel.stream.response_events import WireEvent, encode
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
 from firesteel.visit import Place, Visit
 from firesteel.wire.openai_responses import CreateEvent
@@ -26,10 +26,9 @@ class LaneTransport:
 
     is_eager = True
 
-    def __init__(self, connection: "Connection", stream_id: str | None, metrics: Metrics, visit: Visit) -> None:
+    def __init__(self, connection: "Connection", metrics: Metrics, visit: Visit) -> None:
         self.visit = visit
         self._connection = connection
-        self._lane: dict[str, str] = {} if stream_id is None else {"stream_id": stream_id}
         self._metrics = metrics
         self._began_at = time.perf_counter()
         self._has_text = False
@@ -38,13 +37,16 @@ class LaneTransport:
         """Send `events`, waiting for a slow reader."""
         await self._connection.send(events)
 
-    async def progress(self, id: str, progress: Progress | Place) -> None:
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
         """Tell how many tokens of the prompt are computed; while it is queued, its place."""
         if isinstance(progress, Place):
-            state = {"queued_ahead": progress.num_ahead, "estimated_seconds": round(progress.seconds, 3)}
+            state: dict[str, float] = {
+                "queued_ahead": progress.num_ahead,
+                "estimated_seconds": round(progress.seconds, 3),
+            }
         else:
             state = {"computed_tokens": progress.num_computed, "prompt_tokens": progress.num_prompt}
-        await self._connection.send([(PROGRESS, encode({"type": PROGRESS, "response_id": id, **state, **self._lane}))])
+        await self._connection.send([events.event(PROGRESS, response_id=id, **state)])
 
     def observe(self, event: Event) -> None:
         """Count what the engine says."""
@@ -100,9 +102,10 @@ class Lane:
         connection, status, request_id = self._connection, 500, uuid.uuid4().hex
         visit = connection.service.desk.visit(connection.caller, "responses", request_id)
         try:
+            connection.service.require_open()
             turn = await connection.responses.turn(
                 create,
-                connection.transport(self._stream_id, visit),
+                connection.transport(visit),
                 request_id=request_id,
                 scope=connection.scope,
                 num_bytes=num_bytes,

@@ -16,7 +16,7 @@ from firesteel.responses.memory import listed
 from firesteel.responses.service import Responses
 from firesteel.server.answer import EVENT_STREAM, Answer, queued
 from firesteel.stream import response_events, sse
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
 from firesteel.visit import Place
 from firesteel.wire.decode import decode
@@ -42,7 +42,7 @@ class StreamAnswer(Answer):
         if self.is_streamed:
             await self.stream_bytes(b"".join(map(response_events.sse, events)))
 
-    async def progress(self, id: str, progress: Progress | Place) -> None:
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
         """Keep the connection of a stream visibly alive."""
         if isinstance(progress, Place):
             self._note(progress)
