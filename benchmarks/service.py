@@ -17,11 +17,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from service_client import Crowd, pairs, seconds_of, time_to_first_text
 
 from firesteel import machine
 from firesteel.bench import servers
-from firesteel.bench.report import Report, line, percentile, save
+from firesteel.bench.report import Report, percentile, save
 from firesteel.bench.roofline import Ceiling
 from firesteel.config import ServerConfig
 from firesteel.service.desk import Desk, open_desk
@@ -166,7 +167,7 @@ def main() -> None:
     )
     if options.save:
         print(save(report), file=sys.stderr)
-    print(line(report))
+    print(msgspec.json.encode(report).decode())
 
 
 if __name__ == "__main__":
