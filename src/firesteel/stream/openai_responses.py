@@ -10,6 +10,8 @@ from firesteel.stream.response_events import Events, WireEvent
 from firesteel.stream.response_output import OutputWriter
 from firesteel.stream.tally import Tally
 from firesteel.types import Delta, Finish, Guarded, Request, Tokenizer, Usage
+from firesteel.visit import Place
+from firesteel.wire.response_events import QueuePlace
 from firesteel.wire.response_object import (
     IncompleteDetails,
     InputDetails,
@@ -29,7 +31,7 @@ KNOWN_FAILURES = (ContextTooLong.code, Overloaded.code)
 class ResponseWriter:
     """Writes the events of one response; `response` is its object as it stands.
 
-    Call `start` when the prompt is known, `delta` for text, and `finish` or `fail` once.
+    Call `start` when the prompt is known, `write` for text, and `finish` or `fail` once.
     """
 
     def __init__(
@@ -64,23 +66,22 @@ class ResponseWriter:
         """Return the first event."""
         return self._lifecycle("response.created")
 
-    def queued(self) -> list[WireEvent]:
-        """Return the first events of a response that waits for its turn."""
+    def queued(self, place: Place | None = None) -> list[WireEvent]:
+        """Return the first events of a response that waits for its turn, at `place`."""
         self.response.status = "queued"
-        return [self.created(), self._lifecycle("response.queued")]
+        queue = {} if place is None else {"queue": QueuePlace(place.num_ahead, round(place.seconds, 3))}
+        return [self.created(), self._events.event("response.queued", response=self.response, **queue)]
 
     def in_progress(self) -> WireEvent:
         """Return the event that says that work has begun."""
         self.response.status = "in_progress"
         return self._lifecycle("response.in_progress")
 
-    def delta(self, delta: Delta) -> Iterator[WireEvent]:
-        """Yield the events of more text."""
-        return self._output.feed(delta.text, delta.logprobs)
-
-    def guarded(self, event: Guarded) -> Iterator[WireEvent]:
-        """Yield what the guard says at this place; text that it takes back leaves the output."""
-        return self._output.guarded(event)
+    def write(self, event: Delta | Guarded) -> Iterator[WireEvent]:
+        """Yield the events of more text, or of what the guard says; text that it takes back leaves the output."""
+        if isinstance(event, Guarded):
+            return self._output.guarded(event)
+        return self._output.feed(event.text, event.logprobs)
 
     def finish(self, finish: Finish, *, cancelled: str = "", keep_partial: bool = True) -> Iterator[WireEvent]:
         """Yield the last events. `cancelled` says what a cancelled response is told to be: interrupted, cancelled."""
