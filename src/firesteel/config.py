@@ -8,7 +8,8 @@ import msgspec
 
 from firesteel.errors import ConfigError
 
-BackendName = Literal["auto", "native", "llamacpp", "scripted"]
+BackendName = Literal["auto", "native", "llamacpp", "cuda", "scripted"]
+WeightsName = Literal["bf16", "int8", "fp8"]
 DrafterName = Literal["prediction", "reference", "ngram", "suffix", "model"]
 DRAFTERS: tuple[DrafterName, ...] = ("prediction", "reference", "ngram", "suffix", "model")
 
@@ -42,6 +43,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     backend: BackendName = "auto"
     model: str = "qwen2.5-coder-0.5b"
     quantize: Literal["q4_0", "q8_0"] | None = None
+    weights: WeightsName = "bf16"  # cuda backend only: how matrices are held on the device
     script: str | None = None  # scripted backend only: path of a JSON script
     num_threads: int | None = None
     context_tokens: int | None = None  # KV cells shared by all live sequences
@@ -90,8 +92,18 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_body_bytes: int = 16 * 1024 * 1024
     grace_seconds: float = 10.0
     idle_write_seconds: float = 60.0  # a client that takes nothing for this long counts as gone
+    header_seconds: float = 10.0  # the head of a request must arrive within this time
+    body_seconds: float = 60.0  # and its body
+    request_seconds: float = 0.0  # an answer may take no longer; 0 = as long as it takes
+    max_connections: int = 4096
+    tls_cert: str | None = None  # PEM files; both or none
+    tls_key: str | None = None
+    cors_origins: tuple[str, ...] = ()  # web pages that may call
     accept_any_model: bool = False
-    response_store: str | None = None  # SQLite file of stored responses; None = `response_file()`
+    response_store: str | None = None  # SQLite file of stored responses; None = `response_file()`, "none" = no file
+    response_bytes: int = 1_000_000_000  # of them, the oldest go first
+    response_seconds: float = 30 * 86_400.0  # and none stays longer
+    privacy: Literal["normal", "strict"] = "normal"  # strict: nothing that was said is written to a disk
     socket_seconds: float = 3600.0  # a WebSocket lives no longer than this
 
     def __repr__(self) -> str:

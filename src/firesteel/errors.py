@@ -94,6 +94,42 @@ class BodyTooLarge(FiresteelError):
     code = "body_too_large"
 
 
+class HeadTooLarge(FiresteelError):
+    """The head of the request exceeds the limit."""
+
+    status = 431
+    type = "invalid_request_error"
+    code = "headers_too_large"
+
+
+class HeadTooSlow(FiresteelError):
+    """The head of the request did not arrive in time."""
+
+    status = 408
+    type = "invalid_request_error"
+    code = "request_timeout"
+
+
+class BodyTooSlow(HeadTooSlow):
+    """The body of the request did not arrive in time."""
+
+
+class TookTooLong(FiresteelError):
+    """The answer was not complete within the server's time limit."""
+
+    status = 504
+    type = "server_error"
+    code = "time_limit"
+
+
+class ForeignOrigin(FiresteelError):
+    """A web page calls that is not allowed to."""
+
+    status = 403
+    type = "permission_error"
+    code = "origin_not_allowed"
+
+
 class Overloaded(FiresteelError):
     """The bounded queue is full. `retry_after` is in seconds."""
 

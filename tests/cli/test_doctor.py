@@ -7,9 +7,10 @@ import typer
 from typer.testing import CliRunner
 
 from firesteel import machine
+from firesteel.backend.cuda.device import Device, Found
 from firesteel.backend.native import library
 from firesteel.cli import doctor as doctor_module
-from firesteel.cli.doctor import Storage, doctor, outlook, parse_kernels, sources
+from firesteel.cli.doctor import Storage, doctor, gpu_words, outlook, parse_kernels, sources
 from firesteel.errors import ConfigError
 from firesteel.machine import Cache, Machine
 from firesteel.models import catalogue
@@ -142,3 +143,13 @@ def test_kernels_are_those_that_are_switched_on() -> None:
 def test_sources(offline: bool, mirror: bool, words: str) -> None:
     storage = Storage(home="h", free_bytes=1, offline=offline, hub="https://hub", mirror_usable=mirror)
     assert words in sources(storage)
+
+
+def test_the_gpu_is_found_or_the_way_out_is_named() -> None:
+    nothing = Found(torch=None, triton=None, cuda=None, driver=None, devices=(), problem="PyTorch is not installed; do")
+    assert gpu_words(nothing) == "--backend cuda would not run: PyTorch is not installed; do"
+    device = Device(name="H200", memory_bytes=141 * GIB, capability="9.0", num_processors=132)
+    found = Found(torch="2.13.0", triton="3.7.1", cuda="13.0", driver="580.1", devices=(device,), problem=None)
+    assert gpu_words(found).startswith(
+        "H200, 141 GiB, compute capability 9.0 (torch 2.13.0, CUDA 13.0, triton 3.7.1, driver 580.1)"
+    )

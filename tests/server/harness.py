@@ -5,6 +5,7 @@ from typing import Any
 
 from starlette.requests import Request
 
+from firesteel.config import ServerConfig
 from firesteel.server.answer import Answer
 from firesteel.server.metrics import Metrics
 from tests.pipeline.fake_engine import FakeEngine, make_pipeline
@@ -13,7 +14,7 @@ from tests.pipeline.fake_engine import FakeEngine, make_pipeline
 class Client:
     """One request to an `Answer` on a `FakeEngine`; `sent` is what reached the client."""
 
-    def __init__(self, kind: str, body: bytes, *, idle_write_seconds: float = 60, max_body_bytes: int = 1000) -> None:
+    def __init__(self, kind: str, body: bytes, *, max_body_bytes: int = 1000, **limits: Any) -> None:
         self.engine = FakeEngine()
         self.pipeline = make_pipeline(self.engine)
         self.metrics = Metrics()
@@ -38,8 +39,7 @@ class Client:
             self.metrics,
             request,
             kind,
-            max_body_bytes=max_body_bytes,
-            idle_write_seconds=idle_write_seconds,
+            config=ServerConfig(max_body_bytes=max_body_bytes, **limits),
         )
 
     def start(self) -> "asyncio.Task[None]":

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import ssl
 import struct
 import subprocess
 import sys
@@ -65,12 +66,14 @@ def chat_body(text: str, **fields: Any) -> dict[str, Any]:
 class Live:
     """A server process; `log` holds its stdout and stderr."""
 
-    def __init__(self, process: "subprocess.Popen[bytes]", port: int, log: Path) -> None:
+    def __init__(
+        self, process: "subprocess.Popen[bytes]", port: int, log: Path, verify: ssl.SSLContext | None = None
+    ) -> None:
         self.process = process
         self.port = port
         self.log = log
-        self.url = f"http://127.0.0.1:{port}"
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.url = f"{'http' if verify is None else 'https'}://127.0.0.1:{port}"
+        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False, verify=verify or True)
 
     def openai(self, **options: Any) -> openai.OpenAI:
         defaults = {"base_url": f"{self.url}/v1", "api_key": "any", "max_retries": 0, "timeout": 30}
@@ -133,8 +136,12 @@ def serving(
     script: Mapping[str, Any] = SCRIPT,
     env: Mapping[str, str] | None = None,
     command: Callable[[int, str], Sequence[str]] | None = None,
+    verify: ssl.SSLContext | None = None,
 ) -> Iterator[Live]:
-    """Run `firesteel serve` on the scripted backend, ready; `command(port, script file)` replaces the command."""
+    """Run `firesteel serve` on the scripted backend, ready; `command(port, script file)` replaces the command.
+
+    `verify` is what a server with TLS is asked with.
+    """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "script.json")
         path.write_text(json.dumps(script))
@@ -151,7 +158,7 @@ def serving(
                 stderr=subprocess.STDOUT,
                 env=environment(env or {}),
             )
-        live = Live(process, port, log)
+        live = Live(process, port, log, verify)
         try:
             wait_for(lambda: is_ready(live), "the server is ready", START_SECONDS)
             yield live
@@ -175,7 +182,7 @@ class Wire:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE_SECONDS)
+        self.socket.settimeout(START_SECONDS)
         self.socket.connect(("127.0.0.1", port))
         self.address: tuple[str, int] = self.socket.getsockname()
 

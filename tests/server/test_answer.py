@@ -107,13 +107,35 @@ async def test_a_whole_answer_has_its_length_and_its_time() -> None:
     assert int(client.headers["openai-processing-ms"]) >= 0
 
 
-async def test_a_body_that_never_ends_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answer, "BODY_SECONDS", 0.05)
-    client = Client("chat", b"")
+@pytest.mark.parametrize(("kind", "code"), [("chat", "request_timeout"), ("messages", "timeout_error")])
+async def test_a_body_that_never_ends_is_a_clear_error(kind: str, code: str) -> None:
+    client = Client(kind, b"", body_seconds=0.05)
     client._body.clear()
     await asyncio.wait_for(client.start(), 5)
-    assert client.status == 400
-    assert "did not arrive" in client.text
+    assert client.status == 408
+    assert "did not arrive within 0.05 seconds; send it faster" in client.text
+    assert code in client.text
+
+
+@pytest.mark.parametrize(("kind", "code"), [("chat", "time_limit"), ("completion", "time_limit")])
+async def test_an_answer_that_takes_too_long_is_a_504(kind: str, code: str) -> None:
+    client = Client(kind, chat() if kind == "chat" else b'{"model": "fake", "prompt": "x"}', request_seconds=0.05)
+    await asyncio.wait_for(client.start(), 5)
+    assert client.status == 504
+    assert "not complete within 0.05 seconds" in client.text
+    assert code in client.text
+    assert client.engine.cancelled
+
+
+async def test_a_stream_that_takes_too_long_ends_with_the_same_error() -> None:
+    client = Client("chat", chat(stream=True), request_seconds=0.2)
+    task = client.start()
+    await client.started()
+    client.engine.say("text")
+    await asyncio.wait_for(task, 5)
+    assert client.status == 200
+    assert '"code":"time_limit"' in client.text
+    assert "[DONE]" not in client.text
 
 
 async def test_a_body_beyond_the_limit() -> None:

@@ -55,3 +55,43 @@ async def test_it_outlives_the_process_for_a_month(tmp_path: Path) -> None:
     store = ResponseStore(path, lambda: now[0])
     assert await store.get("a", "r") is None
     store.close()
+
+
+async def test_the_oldest_leave_when_there_is_too_much() -> None:
+    clock = iter(range(10**6))
+    store = ResponseStore(MEMORY, lambda: float(next(clock)), max_bytes=100_000)
+    for number in range(200):
+        store.put("a", Stored(str(number), None, b"x" * 1000, b"{}"))
+    kept = [number for number in range(200) if await store.get("a", str(number))]
+    assert kept == list(range(kept[0], 200))
+    assert 100 - 100 // 8 - 1 <= len(kept) <= 100 + 100 // 8
+    store.close()
+
+
+async def test_what_is_too_old_leaves_while_the_store_is_open() -> None:
+    now = 0.0
+    store = ResponseStore(MEMORY, lambda: now, max_seconds=10)
+    store.put("a", stored("old"))
+    await store.tidy()
+    assert await store.get("a", "old")
+    now = 11.0
+    await store.tidy()
+    assert await store.get("a", "old") is None
+    store.close()
+
+
+async def test_files_are_their_owners_only_and_what_was_deleted_is_in_none_of_them(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "responses.db"
+    path.parent.mkdir()
+    path.touch(mode=0o644)
+    path.chmod(0o644)
+    store = ResponseStore(str(path))
+    for id in ("kept", "deleted"):
+        store.put("a", Stored(id, None, f"said by {id}".encode(), b"{}"))
+    assert await store.delete("a", "deleted")
+    files = list(path.parent.iterdir())
+    assert len(files) == 3
+    assert not [file for file in files if file.stat().st_mode & 0o077]
+    assert not [file for file in files if b"said by deleted" in file.read_bytes()]
+    assert [file for file in files if b"said by kept" in file.read_bytes()]
+    store.close()

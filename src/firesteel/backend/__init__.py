@@ -61,6 +61,10 @@ def open_backend(config: "EngineConfig") -> "Backend":
 
     blueprint = draw(model_path(config), config)
     require(blueprint.memory, available_bytes(), config)
+    if blueprint.cuda is not None:
+        from firesteel.backend.cuda import open_cuda
+
+        return open_cuda(blueprint, blueprint.cuda, config)
     if blueprint.native is not None:
         from firesteel.backend.native.backend import NativeBackend
 
@@ -90,3 +94,5 @@ def _refuse_script(config: "EngineConfig") -> None:
 def _refuse_real(config: "EngineConfig") -> None:
     if config.kv_type != "f16" or config.yarn is not None:
         raise ConfigError("--kv-type and --yarn need a real model: the scripted one has no KV and no positions")
+    if config.weights != "bf16":
+        raise ConfigError("--weights needs --backend cuda: the scripted model has none")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import msgspec
 
-from firesteel.backend.memory import Memory, estimate
+from firesteel.backend.memory import Memory, estimate, on_host
 from firesteel.backend.native.description import Description, Unsupported, support
-from firesteel.backend.sizes import Sizes, sizes, stretched
+from firesteel.backend.sizes import CUDA_CHUNK, DEFAULT_CHUNK, Sizes, sizes, stretched
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError, ModelError
 from firesteel.models.dimensions import Dimensions, dimensions
@@ -23,6 +23,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     sizes: Sizes
     memory: Memory  # what it will take at most
     native: Description | None  # for own kernels; None: llama.cpp runs it
+    cuda: Description | None = None  # for a GPU, where that was asked for
 
 
 def draw(path: Path, config: EngineConfig) -> Blueprint:
@@ -31,16 +32,18 @@ def draw(path: Path, config: EngineConfig) -> Blueprint:
     Raises `ModelError` for a file that cannot be used, `ConfigError` for what the model does not document.
     """
     header, info = describe_file(path)
-    native = native_description(header, path, config)
+    native, cuda = native_description(header, path, config), cuda_description(header, path, config)
+    scores_at_once = native is None and cuda is None
     context, found = read_context(header.metadata, info.architecture), dimensions(header)
-    chosen = sizes(config, context, found, scores_at_once=native is None)
+    chosen = sizes(config, context, found, scores_at_once=scores_at_once, default_chunk=default_chunk(cuda))
     return Blueprint(
         info=msgspec.structs.replace(info, context_length=stretched(config, context)),
         context=context,
         dimensions=found,
         sizes=chosen,
-        memory=estimate(config, chosen, found, scores_at_once=native is None),
+        memory=memory_of(config, chosen, found, cuda, scores_at_once=scores_at_once),
         native=native,
+        cuda=cuda,
     )
 
 
@@ -49,7 +52,7 @@ def native_description(header: Header, path: Path, config: EngineConfig) -> Desc
 
     Raises `ConfigError` where they were asked for and cannot, `ModelError` for a file that contradicts itself.
     """
-    if config.backend == "llamacpp":
+    if config.backend in ("llamacpp", "cuda"):
         return None
     from firesteel.backend.native.library import is_built, load
 
@@ -64,3 +67,36 @@ def native_description(header: Header, path: Path, config: EngineConfig) -> Desc
     if config.backend == "native":
         load()
     return description if is_built() else None
+
+
+def cuda_description(header: Header, path: Path, config: EngineConfig) -> Description | None:
+    """Return what a GPU needs to know, or None where it was not asked for.
+
+    Raises `ConfigError` for what it does not know, `ModelError` for a file that contradicts itself.
+    """
+    if config.backend != "cuda":
+        if config.weights != "bf16":
+            raise ConfigError(f"--weights {config.weights} needs --backend cuda; --quantize is for the others")
+        return None
+    if config.kv_type != "f16":
+        raise ConfigError(f"--kv-type {config.kv_type} is not known to --backend cuda; leave it at f16")
+    try:
+        return support(header, config.yarn)
+    except Unsupported as reason:
+        raise ConfigError(f"--backend cuda cannot run {path.name}: {reason}; leave --backend to `auto`") from None
+    except ModelError as error:
+        raise ModelError(f"{path} cannot be used: {error}") from None
+
+
+def default_chunk(cuda: Description | None) -> int:
+    """Return the rows of a prefill chunk: a GPU is only busy with many."""
+    return CUDA_CHUNK if cuda is not None else DEFAULT_CHUNK
+
+
+def memory_of(
+    config: EngineConfig, sizes: Sizes, dimensions: Dimensions, cuda: Description | None, *, scores_at_once: bool
+) -> Memory:
+    """Return what the host's memory must hold at most."""
+    if cuda is not None:
+        return on_host(cuda.shape, config)
+    return estimate(config, sizes, dimensions, scores_at_once=scores_at_once)

@@ -6,6 +6,7 @@ within 4 % (repacked copies are padded), intermediate results never less and at 
 
 import msgspec
 
+from firesteel.backend.native.description import Shape
 from firesteel.backend.sizes import SCORE_BYTES, Sizes, uses_flash_attention
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError
@@ -14,6 +15,7 @@ from firesteel.models.dimensions import Dimensions
 ELEMENT_BYTES = {"f16": 2.0, "q8_0": 34 / 32}
 CELL_PADDING = 256  # libllama rounds the context up to a multiple
 PROCESS_BYTES = 250 << 20  # both processes: interpreter, libraries, vocabularies
+TORCH_BYTES = 2 << 30  # PyTorch with CUDA in the engine's process
 REPACKING = 1.04  # weights as the kernels want them, against the file
 
 
@@ -41,6 +43,12 @@ def estimate(config: EngineConfig, sizes: Sizes, dimensions: Dimensions, *, scor
         cache=config.cache_bytes,
         program=PROCESS_BYTES,
     )
+
+
+def on_host(shape: Shape, config: EngineConfig) -> Memory:
+    """Return what the host gives: nothing of a model stays there, but one tensor at a time passes through."""
+    largest = 4 * shape.embedding * max(shape.vocabulary, 2 * shape.feed_forward * max(shape.experts, 1))
+    return Memory(weights=0, kv=0, compute=2 * largest, cache=config.cache_bytes, program=PROCESS_BYTES + TORCH_BYTES)
 
 
 def bytes_per_token(config: EngineConfig, dimensions: Dimensions) -> float:

@@ -9,6 +9,7 @@ from firesteel.models.gguf import Context
 
 DEFAULT_CONTEXT = 16_384  # KV of the default model: 201 MB
 DEFAULT_CHUNK = 64  # larger chunks gain at most 4 % here, cost memory, and keep a newcomer waiting longer
+CUDA_CHUNK = 2048  # on a GPU: rows that fill it
 MIN_CHUNK = 16
 DEFAULT_LIVE = 16
 MAX_YARN = 8.0
@@ -31,17 +32,25 @@ class Sizes(msgspec.Struct, frozen=True, kw_only=True):
         return self.chunk_rows + self.num_live
 
 
-def sizes(config: EngineConfig, context: Context, dimensions: Dimensions, *, scores_at_once: bool = True) -> Sizes:
+def sizes(
+    config: EngineConfig,
+    context: Context,
+    dimensions: Dimensions,
+    *,
+    scores_at_once: bool = True,
+    default_chunk: int = DEFAULT_CHUNK,
+) -> Sizes:
     """Return the sizes of the context for `config`. Raises `ConfigError` for what the model does not document.
 
     `scores_at_once`: attention holds the scores of all heads, rows and cells in memory (llama.cpp's way).
+    `default_chunk`: rows of a chunk where it does not.
     """
     limit = stretched(config, context)
     num_cells = config.context_tokens or min(limit, DEFAULT_CONTEXT)
     if num_cells > limit:
         raise ConfigError(too_long(num_cells, limit, config, context))
     live = config.max_live or DEFAULT_LIVE
-    chosen = chosen_chunk(config, dimensions, num_cells, live) if scores_at_once else DEFAULT_CHUNK
+    chosen = chosen_chunk(config, dimensions, num_cells, live) if scores_at_once else default_chunk
     chunk = min(config.chunk_tokens or chosen, num_cells)
     return Sizes(
         num_cells=num_cells,

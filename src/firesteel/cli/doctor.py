@@ -12,6 +12,7 @@ from firesteel.machine import Machine
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from firesteel.backend.cuda.device import Found
     from firesteel.backend.memory import Memory
     from firesteel.models.catalogue import Entry
 
@@ -59,6 +60,7 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
     machine: Machine
     kernels: tuple[str, ...]  # instruction sets and features that llama.cpp was built with
     native_kernels: str | None  # the set that the native backend uses here; None: there is none
+    gpu: "Found"  # what the CUDA backend would find
     read_bytes_per_second: float  # DRAM, all cores
     levels: tuple[Level, ...]  # the caches, then DRAM
     storage: Storage
@@ -87,6 +89,7 @@ def doctor(json: Annotated[bool, typer.Option("--json", help="Print one JSON doc
 def diagnose() -> Diagnosis:
     """Examine the machine; costs about three seconds, most of it for the memory bandwidth."""
     from firesteel import __version__, machine
+    from firesteel.backend.cuda.device import look
     from firesteel.models import catalogue
 
     description = machine.describe()
@@ -96,6 +99,7 @@ def diagnose() -> Diagnosis:
         machine=description,
         kernels=kernels(),
         native_kernels=native_kernels(),
+        gpu=look(),
         read_bytes_per_second=bandwidth,
         levels=levels(description, bandwidth),
         storage=storage(),
@@ -160,9 +164,9 @@ def native_kernels() -> str | None:
 
 def kernels() -> tuple[str, ...]:
     """Return what llama.cpp was built with."""
-    import llama_cpp
+    from firesteel.backend.llamacpp.library import functions
 
-    return parse_kernels(llama_cpp.llama_print_system_info().decode())
+    return parse_kernels(functions().llama_print_system_info().decode())
 
 
 def parse_kernels(text: str) -> tuple[str, ...]:
@@ -240,6 +244,7 @@ def machine_table(diagnosis: Diagnosis) -> "Table":
     table.add_row("memory bandwidth", f"{diagnosis.read_bytes_per_second / 1e9:.1f} GB/s read, measured just now")
     table.add_row("caches", "; ".join(map(level_words, diagnosis.levels[:-1])))
     table.add_row("own kernels", diagnosis.native_kernels or "none")
+    table.add_row("GPU", gpu_words(diagnosis.gpu))
     table.add_row("llama.cpp kernels", ", ".join(diagnosis.kernels))
     table.add_row("models live in", f"{storage.home} ({storage.free_bytes / 1e9:.0f} GB free)")
     table.add_row("sources", sources(storage))
@@ -250,6 +255,19 @@ def level_words(level: Level) -> str:
     """Return a level of the memory as people read it."""
     size = f"{level.bytes / 2**20:.3g} MiB" if level.bytes < 1 << 30 else f"{level.bytes / 2**30:.3g} GiB"
     return f"{level.name} ({size}) {level.read_bytes_per_second / 1e9:.0f} GB/s"
+
+
+def gpu_words(found: "Found") -> str:
+    """Return in words what the CUDA backend would run on, or why it would not."""
+    versions = {"torch": found.torch, "CUDA": found.cuda, "triton": found.triton, "driver": found.driver}
+    here = ", ".join(f"{name} {version}" for name, version in versions.items() if version is not None)
+    devices = "; ".join(
+        f"{device.name}, {device.memory_bytes / 2**30:.0f} GiB, compute capability {device.capability}"
+        for device in found.devices
+    )
+    if found.problem is not None:
+        return f"--backend cuda would not run: {found.problem}" + (f" (found: {here})" if here else "")
+    return f"{devices} ({here}); no figure of --backend cuda has been measured yet"
 
 
 def sources(storage: Storage) -> str:

@@ -56,5 +56,6 @@ def start(settings: Settings, read_again: Callable[[], Settings]) -> None:
     for price in prices(engine):
         log.warning(price)
     name = "scripted" if engine.backend == "scripted" else engine.model
-    log.info("loading %s for http://%s:%d/v1", name, server.host, server.port)
+    scheme = "http" if server.tls_cert is None else "https"
+    log.info("loading %s for %s://%s:%d/v1", name, scheme, server.host, server.port)
     serve_until_signal(engine, server, Reload(settings, read_again))

@@ -1,5 +1,6 @@
 """All responses of a server: those that run, those that can be gone on from, and what waits for them."""
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
 
@@ -33,12 +34,17 @@ MAX_PENDING = 1024  # responses whose steering waits for tool outputs
 
 
 class Responses:
-    """Belongs to the event loop. `store` outlives the process, or not, as it was opened."""
+    """Belongs to the event loop. `store` outlives the process, or not, as it was opened.
 
-    def __init__(self, pipeline: Pipeline, store: ResponseStore) -> None:
+    Where it does not keep (`keeps`), a response ends with its request or its connection.
+    """
+
+    def __init__(self, pipeline: Pipeline, store: ResponseStore, *, keeps: bool = True) -> None:
         self.pipeline = pipeline
         self.store = store
+        self._keeps = keeps
         self.active: dict[str, Turn] = {}
+        self.upkeep: asyncio.Task[None] | None = None
         self._recent = Recent(MAX_RECENT)
         self._pending: OrderedDict[tuple[str, str], list[Item]] = OrderedDict()
 
@@ -60,8 +66,7 @@ class Responses:
         honoured, Overloaded when the queue is full.
         """
         self.pipeline.admission.require_room()
-        if body.background and body.store is False:
-            raise RequestError("`background` needs a stored response; remove `store: false`", param="background")
+        body = self._with_store(body)
         known = await self.known(body.previous_response_id, scope, connection)
         asked = openai_responses.parse(
             body,
@@ -81,6 +86,18 @@ class Responses:
             connection=connection,
             events=Events(stream_id),
         )
+
+    def _with_store(self, body: ResponsesBody) -> ResponsesBody:
+        """Return `body`, which says whether it is stored. Raises RequestError for what needs to be and cannot."""
+        if self._keeps:
+            if body.background and body.store is False:
+                raise RequestError("`background` needs a stored response; remove `store: false`", param="background")
+            return body
+        if body.store or body.background:
+            field = "store" if body.store else "background"
+            message = f"`{field}`: this server keeps no responses; remove it, and send the whole conversation each time"
+            raise RequestError(message, param=field)
+        return msgspec.structs.replace(body, store=False)
 
     async def known(self, id: str | None, scope: str, connection: Recent | None) -> Known:
         """Return the conversation that ends with the response `id`. Raises RequestError when it is not here."""
@@ -196,6 +213,8 @@ class Responses:
 
     def close(self) -> None:
         """Write what waits to be stored."""
+        if self.upkeep is not None:
+            self.upkeep.cancel()
         self.store.close()
 
 

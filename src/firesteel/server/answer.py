@@ -10,7 +10,8 @@ from starlette.types import Receive, Scope, Send
 
 from firesteel import types
 from firesteel.call import Call
-from firesteel.errors import BodyTooLarge, FiresteelError, Overloaded, RequestError
+from firesteel.config import ServerConfig
+from firesteel.errors import BodyTooLarge, BodyTooSlow, FiresteelError, Overloaded, TookTooLong
 from firesteel.pipeline import WAITING_SECONDS, Pipeline
 from firesteel.server.metrics import Metrics
 from firesteel.stream import sse
@@ -20,7 +21,6 @@ from firesteel.types import Delta, Failure, Finish, Progress
 from firesteel.wire.errors import encode_error, error_of
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
-BODY_SECONDS = 60.0  # a request body must arrive within this time
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -39,15 +39,13 @@ class Answer:
         request: Request,
         kind: str,
         *,
-        max_body_bytes: int,
-        idle_write_seconds: float,
+        config: ServerConfig,
     ) -> None:
         self._pipeline = pipeline
         self._metrics = metrics
         self._request = request
         self._kind = kind
-        self._max_body_bytes = max_body_bytes
-        self._idle_write_seconds = idle_write_seconds
+        self._config = config
         self._id = request.state.request_id
         self._scope = request.state.scope
         self._received_at = time.perf_counter()
@@ -61,7 +59,7 @@ class Answer:
         status = 200
         try:
             body = await self._read_body()
-            await self._until_gone(self._answer(body), receive)
+            await self._until_gone(self._in_time(body), receive)
         except ClientGone:
             status = 499
         except FiresteelError as error:
@@ -73,20 +71,34 @@ class Answer:
         self._check_size(int(self._request.headers.get("content-length", 0)))
         parts, size = [], 0
         try:
-            async with asyncio.timeout(BODY_SECONDS):
+            async with asyncio.timeout(self._config.body_seconds):
                 async for part in self._request.stream():
                     parts.append(part)
                     size += len(part)
                     self._check_size(size)
         except TimeoutError:
-            raise RequestError(f"the body did not arrive within {BODY_SECONDS:.0f} seconds") from None
+            seconds = self._config.body_seconds
+            raise BodyTooSlow(f"the body did not arrive within {seconds:g} seconds; send it faster") from None
         except ClientDisconnect:
             raise ClientGone from None
         return b"".join(parts)
 
     def _check_size(self, num_bytes: int) -> None:
-        if num_bytes > self._max_body_bytes:
-            raise BodyTooLarge(f"the body exceeds {self._max_body_bytes} bytes; send less")
+        if num_bytes > self._config.max_body_bytes:
+            raise BodyTooLarge(f"the body exceeds {self._config.max_body_bytes} bytes; send less")
+
+    async def _in_time(self, body: bytes) -> None:
+        """Answer `body` within the time limit, if there is one. What takes longer is cancelled before it is told."""
+        seconds = self._config.request_seconds
+        limit = asyncio.timeout(seconds or None)
+        try:
+            async with limit:
+                await self._answer(body)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            message = f"the answer was not complete within {seconds:g} seconds, this server's limit; ask for less"
+            raise TookTooLong(f"{message}, such as a smaller `max_tokens`") from None
 
     async def _until_gone(self, answering: Coroutine[None, None, None], receive: Receive) -> None:
         """Run `answering` unless the client leaves first."""
@@ -172,7 +184,7 @@ class Answer:
         if not data and not last:
             return
         try:
-            async with asyncio.timeout(self._idle_write_seconds):
+            async with asyncio.timeout(self._config.idle_write_seconds):
                 await self._send({"type": "http.response.body", "body": data, "more_body": not last})
         except TimeoutError:
             raise ClientGone from None

@@ -12,12 +12,13 @@ from typing import Literal, TypeVar
 import msgspec
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route, WebSocketRoute
 
 from firesteel.backend import open_tokenizer
-from firesteel.config import EngineConfig, ServerConfig, kv_folder, response_file
+from firesteel.config import EngineConfig, ServerConfig, kv_folder
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
@@ -30,8 +31,9 @@ from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
+from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
-from firesteel.session.response_store import ResponseStore
+from firesteel.server.stored import open_responses
 from firesteel.wire.errors import encode_error
 from firesteel.wire.health import Health
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
@@ -43,7 +45,7 @@ MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-pri
 
 def recalled(folder: Path, fingerprint: str) -> list[tuple[str, Sequence[int]]]:
     """Return the histories whose KV is on disk, so that clients that send them as text meet the same tokens."""
-    return [(scope, tokens.tolist()) for scope, tokens in histories(folder, fingerprint, MAX_RECALLED_TOKENS)]
+    return histories(folder, fingerprint, MAX_RECALLED_TOKENS)
 
 
 class Service:
@@ -127,8 +129,7 @@ class Service:
             self.metrics,
             request,
             kind,
-            max_body_bytes=self.config.max_body_bytes,
-            idle_write_seconds=self.config.idle_write_seconds,
+            config=self.config,
         )
         made.service = self
         return made
@@ -137,7 +138,7 @@ class Service:
         """Return the responses. Raises NotReady as `ready_pipeline` does."""
         pipeline = self.ready_pipeline()
         if self.responses is None:
-            self.responses = Responses(pipeline, ResponseStore(self.config.response_store or response_file()))
+            self.responses = open_responses(pipeline, self.config)
         return self.responses
 
     def card(self) -> ModelCard:
@@ -235,6 +236,7 @@ def create_app(service: Service) -> Starlette:
 
     app = Starlette(
         routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
+        middleware=[Middleware(Origins, lambda: service.config.cors_origins)],
         lifespan=lifespan,
         exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
     )

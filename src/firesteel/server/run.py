@@ -12,7 +12,9 @@ from firesteel.config import EngineConfig, ServerConfig
 from firesteel.errors import ConfigError, NotReady
 from firesteel.server.app import Service, create_app
 from firesteel.server.auth import check_bind
+from firesteel.server.protocol import limited
 from firesteel.server.reload import Reload
+from firesteel.server.tls import Tls, uses_tls
 
 LAST_WORD_SECONDS = 1.0  # at the end of the grace period, to tell clients why their stream ends
 
@@ -46,23 +48,28 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
     """Serve until SIGINT or SIGTERM; SIGHUP calls `reload`. Raises ConfigError or ModelError when it cannot start."""
     check_bind(config.host, config)
     _allow_files()
+    tls = Tls(config) if uses_tls(config) else None
     listening = _listen(config)
     service = Service(engine_config, config)
     uvicorn_config = uvicorn.Config(
         create_app(service),
         lifespan="on",
-        http="httptools",
+        http=limited(lambda: service.config),
         ws="websockets-sansio",  # 1,000 idle sockets fit into 100 MB
         ws_max_size=config.max_body_bytes,
         ws_per_message_deflate=True,
         access_log=False,
         log_level="warning",
         server_header=False,
+        proxy_headers=False,  # nothing here asks where a request came from
+        ssl_context_factory=(lambda *_: tls.context) if tls is not None else None,
         timeout_graceful_shutdown=int(config.grace_seconds + LAST_WORD_SECONDS + 0.5),
     )
     server = _Server(uvicorn_config, service)
     service.on_failure = lambda: setattr(server, "should_exit", True)
     service.reload = reload
+    if tls is not None:
+        service.on_reload.insert(0, tls.take)  # before others take what it may refuse
     with listening:
         server.run(sockets=[listening])
     if service.failure is not None:

@@ -4,10 +4,12 @@ All of it happens on one thread, so that the event loop never waits for a disk.
 """
 
 import asyncio
+import os
 import sqlite3
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +18,10 @@ import msgspec
 T = TypeVar("T")
 
 KEPT_SECONDS = 30 * 86_400.0  # as long as OpenAI keeps them
+MAX_BYTES = 1_000_000_000
+TIDY_BYTES = 4_000_000  # what is looked at again after so much was written
+TIDY_SHARE = 8  # where there is too much, an eighth more than that goes
+MAX_LOG_BYTES = 4_000_000  # of what SQLite writes ahead
 MAX_CHAIN = 10_000  # responses that one conversation may consist of
 MEMORY = ":memory:"
 
@@ -26,6 +32,7 @@ CREATE TABLE IF NOT EXISTS responses (
 );
 CREATE INDEX IF NOT EXISTS responses_created ON responses (created);
 """
+_SIZES = "SELECT id, length(input) + length(response), created < ? FROM responses ORDER BY created"
 _ONE = "SELECT id, previous, input, response FROM responses WHERE id = ? AND scope = ?"
 _CHAIN = """
 WITH RECURSIVE chain (id, previous, input, response, depth) AS (
@@ -48,31 +55,73 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class ResponseStore:
-    """Keeps responses by id. Nothing is found under another scope than its own.
+    """Keeps responses by id, for `max_seconds` and up to `max_bytes`; the oldest go first.
 
-    `path` is a file, or `MEMORY`. What was put is found at once, also before it is on the disk.
+    Nothing is found under another scope than its own. `path` is a file, which its owner only can read, or `MEMORY`.
+    What was put is found at once, also before it is on the disk.
     """
 
-    def __init__(self, path: str, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        path: str,
+        now: Callable[[], float] = time.time,
+        *,
+        max_seconds: float = KEPT_SECONDS,
+        max_bytes: int = MAX_BYTES,
+    ) -> None:
         self._now = now
+        self._max_seconds = max_seconds
+        self._max_bytes = max_bytes
+        self._until_tidy = 0
         self._thread = ThreadPoolExecutor(1, "responses")
         self._database = self._thread.submit(self._open, path).result()
 
     def _open(self, path: str) -> sqlite3.Connection:
         if path != MEMORY:
-            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+            for name in (path, f"{path}-wal", f"{path}-shm"):  # SQLite makes the others like the first
+                with suppress(FileNotFoundError):
+                    os.chmod(name, 0o600)
         database = sqlite3.connect(path, isolation_level=None)
         database.execute("PRAGMA journal_mode = WAL")
+        database.execute(f"PRAGMA journal_size_limit = {MAX_LOG_BYTES}")
         database.execute("PRAGMA synchronous = NORMAL")
         database.execute("PRAGMA secure_delete = ON")  # what a user deletes is gone
         database.executescript(_SCHEMA)
-        database.execute("DELETE FROM responses WHERE created < ?", (self._now() - KEPT_SECONDS,))
+        self._tidy(database)
         return database
+
+    def _tidy(self, database: sqlite3.Connection) -> None:
+        """Remove what is too old, and the oldest of what is too much."""
+        self._until_tidy = min(TIDY_BYTES, self._max_bytes // TIDY_SHARE)
+        rows = database.execute(_SIZES, (self._now() - self._max_seconds,)).fetchall()
+        total = sum(num_bytes for _, num_bytes, _ in rows)
+        wanted = self._max_bytes if total <= self._max_bytes else self._max_bytes - self._max_bytes // TIDY_SHARE
+        gone = []
+        for id, num_bytes, is_old in rows:
+            if not is_old and total <= wanted:
+                break
+            gone.append((id,))
+            total -= num_bytes
+        database.executemany("DELETE FROM responses WHERE id = ?", gone)
+        if gone:
+            database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    async def tidy(self) -> None:
+        """Remove what is too old or too much now; it happens while responses are written, too."""
+        await self._run(lambda: self._tidy(self._database))
 
     def put(self, scope: str, stored: Stored) -> None:
         """Keep `stored`, in place of what has its id."""
         row = (stored.id, scope, stored.previous, self._now(), stored.input, stored.response)
-        self._thread.submit(self._write, "INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._thread.submit(self._put, row)
+
+    def _put(self, row: tuple[object, ...]) -> None:
+        self._write("INSERT OR REPLACE INTO responses VALUES (?, ?, ?, ?, ?, ?)", row)
+        self._until_tidy -= sum(len(part) for part in row if isinstance(part, bytes))
+        if self._until_tidy <= 0:
+            self._tidy(self._database)
 
     async def get(self, scope: str, id: str) -> Stored | None:
         """Return the response `id`, if it is there."""
@@ -88,8 +137,13 @@ class ResponseStore:
 
     async def delete(self, scope: str, id: str) -> bool:
         """Forget the response `id`; return whether it was there."""
-        statement, row = "DELETE FROM responses WHERE id = ? AND scope = ?", (id, scope)
-        return await self._run(lambda: self._write(statement, row)) > 0
+        return await self._run(lambda: self._delete(scope, id))
+
+    def _delete(self, scope: str, id: str) -> bool:
+        is_gone = self._write("DELETE FROM responses WHERE id = ? AND scope = ?", (id, scope)) > 0
+        if is_gone:
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # the log would keep a copy
+        return is_gone
 
     def close(self) -> None:
         """Write what waits, and end the thread."""

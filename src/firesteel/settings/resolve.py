@@ -11,6 +11,7 @@ import msgspec
 
 from firesteel.config import EngineConfig, ServerConfig
 from firesteel.errors import ConfigError
+from firesteel.settings.kept import STRICT
 from firesteel.settings.setting import PREFIX, Setting
 from firesteel.settings.table import SETTINGS
 
@@ -79,9 +80,22 @@ def resolve(
     for name, given in (flags or {}).items():
         setting = SETTINGS[name]
         values[name] = Value(setting, setting.convert(given, setting.flag, is_text=True), "flag", setting.flag)
-    settings = Settings(values, file, tuple(warnings))
+    settings = Settings(_private(values), file, tuple(warnings))
     settings.engine(), settings.server()  # what cannot be is said now
     return settings
+
+
+def _private(values: dict[str, Value]) -> dict[str, Value]:
+    """Return `values` with what strict privacy turns off. Raises ConfigError where one of it was asked for."""
+    privacy = values["privacy"]
+    if privacy.value != "strict":
+        return values
+    for name, off in STRICT.items():
+        asked = values[name]
+        if asked.kind != "default" and asked.value != off:
+            raise ConfigError(f"{asked.where}: `{name}` would keep what strict privacy forbids; remove one of them")
+    where = f"privacy ({privacy.where})"
+    return values | {name: Value(SETTINGS[name], off, privacy.kind, where) for name, off in STRICT.items()}
 
 
 def places(environment: Mapping[str, str]) -> list[Path]:

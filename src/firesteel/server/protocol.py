@@ -1,0 +1,128 @@
+"""uvicorn's HTTP protocol with limits on what happens before a request is one: connections, head, time.
+
+A body is limited where it is read (`answer.py`), a slow reader where it is written to.
+"""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from firesteel.config import ServerConfig
+from firesteel.errors import FiresteelError, HeadTooLarge, HeadTooSlow, Overloaded, RequestError
+from firesteel.wire.errors import encode_error
+
+MAX_HEAD_BYTES = 64 * 1024
+UNREAD_SECONDS = 10.0  # that an answered client may go on sending a body nobody wants
+CROWDED_RETRY_SECONDS = 5.0
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection. `read_config` returns the limits as they are now."""
+
+    read_config: Callable[[], ServerConfig]
+    _timer: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+    _is_in_head = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Take a connection, or say that there are too many."""
+        super().connection_made(transport)
+        most = self.read_config().max_connections
+        if len(self.connections) > most:
+            message = f"all {most} connections are taken; try again, or raise `max_connections` of the server"
+            self._refuse(Overloaded(message, retry_after=CROWDED_RETRY_SECONDS))
+        else:
+            self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; a head that grows too large is refused before it is whole."""
+        if self.transport.is_closing():
+            return
+        super().data_received(data)
+        if self._is_in_head and self.parser is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(HeadTooLarge(f"the request's head exceeds {MAX_HEAD_BYTES} bytes; send fewer headers"))
+
+    def on_message_begin(self) -> None:
+        """A request begins: its head must be here in time."""
+        super().on_message_begin()
+        self._is_in_head, self._head_bytes = True, 0
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """The head is here."""
+        self._is_in_head = False
+        self._stop_timer()
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """The answer is out; a client that still sends its body is not read for ever."""
+        super().on_response_complete()
+        if self.cycle is not None and self.cycle.more_body and not self.transport.is_closing():
+            self._stop_timer()
+            self._timer = self.loop.call_later(UNREAD_SECONDS, self.transport.close)
+
+    def on_message_complete(self) -> None:
+        """The body is here, wanted or not."""
+        super().on_message_complete()
+        if self.cycle is not None and self.cycle.response_complete:
+            self.cycle.more_body = False
+            self._stop_timer()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what is no HTTP."""
+        error = RequestError("this is no valid HTTP/1.1; send one `content-length` or chunks, and plain headers")
+        error.code = "invalid_http"
+        self._refuse(error)
+
+    def _await_head(self) -> None:
+        self._stop_timer()
+        self._timer = self.loop.call_later(self.read_config().header_seconds, self._head_is_late)
+
+    def _head_is_late(self) -> None:
+        seconds = self.read_config().header_seconds
+        self._refuse(HeadTooSlow(f"the request's head did not arrive within {seconds:g} seconds; send it faster"))
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _refuse(self, error: FiresteelError) -> None:
+        """Answer with `error` and close. The path may not be known yet; then it is OpenAI's format."""
+        self._stop_timer()
+        if self.transport.is_closing():
+            return
+        if self._is_amid_answer():  # there is no place for words
+            self.transport.close()
+            return
+        url = getattr(self, "url", b"")
+        body = encode_error(error, "messages" if url.startswith(b"/v1/messages") else "chat")
+        head = [
+            f"HTTP/1.1 {error.status} {HTTPStatus(error.status).phrase}",
+            "content-type: application/json",
+            f"content-length: {len(body)}",
+            "connection: close",
+        ]
+        if isinstance(error, Overloaded):
+            head.append(f"retry-after: {error.retry_after:.0f}")
+        self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
+        self.transport.close()
+
+    def _is_amid_answer(self) -> bool:
+        """Return whether what is written now would be read as a part of another answer."""
+        is_answering = self.cycle is not None and not self.cycle.response_complete
+        return is_answering and (self.cycle.response_started or self._is_in_head)
+
+
+def limited(read_config: Callable[[], ServerConfig]) -> type[LimitedProtocol]:
+    """Return the protocol class of a server whose limits `read_config` returns."""
+    return type("Protocol", (LimitedProtocol,), {"read_config": staticmethod(read_config)})

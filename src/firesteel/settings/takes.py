@@ -1,0 +1,22 @@
+"""What settings take: numbers with limits, and what becomes of them."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+MEGABYTE = 1_000_000
+
+Count = Annotated[int, Meta(ge=1)]
+CountOrNone = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+Positive = Annotated[float, Meta(ge=0.1)]
+
+
+def megabytes(value: int) -> int:
+    """Return the bytes of `value` megabytes."""
+    return value * MEGABYTE
+
+
+def days(value: float) -> float:
+    """Return the seconds of `value` days."""
+    return value * 86_400
