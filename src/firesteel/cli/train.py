@@ -3,12 +3,15 @@
 import sys
 import sysconfig
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from firesteel.cli.common import JsonOption, print_json, reported
 from firesteel.errors import ConfigError
+
+if TYPE_CHECKING:
+    from firesteel.guard.sentinel import Head
 
 DATA = "../shared/data/guard"
 app = typer.Typer(
@@ -21,24 +24,30 @@ def options() -> None:
     """Train the learned parts of the package on your own data."""
 
 
+DataOption = Annotated[
+    Path | None,
+    typer.Option("--data", help="A folder of labelled pairs (*.jsonl).", show_default=f"{DATA}, where it is"),
+]
+OrdinaryOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--ordinary", help="A folder of code that is believed to be good.", show_default="the standard library"
+    ),
+]
+OutOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Where the weights go.", show_default="the package: the guard then uses them"),
+]
+CardOption = Annotated[Path | None, typer.Option("--card", help="Write the model card here too.")]
+
+
 @app.command()
 @reported()
 def sentinel(
-    data: Annotated[
-        Path | None,
-        typer.Option("--data", help="A folder of labelled pairs (*.jsonl).", show_default=f"{DATA}, where it is"),
-    ] = None,
-    ordinary: Annotated[
-        Path | None,
-        typer.Option(
-            "--ordinary", help="A folder of code that is believed to be good.", show_default="the standard library"
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option("--out", help="Where the weights go.", show_default="the package: the guard then uses them"),
-    ] = None,
-    card: Annotated[Path | None, typer.Option("--card", help="Write the model card here too.")] = None,
+    data: DataOption = None,
+    ordinary: OrdinaryOption = None,
+    out: OutOption = None,
+    card: CardOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train the sentinel, the guard's classifier of statements, and measure it on held-out folds (half a minute).
@@ -59,24 +68,28 @@ def sentinel(
             param="data",
         )
     good = ordinary or Path(sysconfig.get_path("stdlib"))
-    called = (
-        ordinary.name if ordinary else f"the standard library of Python {sys.version_info[0]}.{sys.version_info[1]}"
-    )
+    python = ".".join(map(str, sys.version_info[:2]))
+    called = ordinary.name if ordinary else f"the standard library of Python {python}"
     weights, head = train(folder, good, called, lambda line: typer.echo(line, err=True))
     path = out or packaged()
     path.write_bytes(weights)
     if card is not None:
         card.write_text(written(head), encoding="utf-8")
+    show(path, len(weights), head, as_json)
+
+
+def show(path: Path, size: int, head: "Head", as_json: bool) -> None:
+    """Print what was trained and how it fared."""
     if as_json:
-        print_json({"path": str(path), "bytes": len(weights), "head": head})
-    else:
-        doubt = head.figures["chosen"]["doubt"]
-        found = "silent" if head.find_at is None else f"{head.find_action} from {head.find_at}"
-        typer.echo(f"{path}: {len(weights):,} bytes; speaks up: {found}; doubts below {head.doubt_below}")
-        typer.echo(
-            f"held out: {doubt['removed']} of {doubt['false']} false rewrites become warnings, "
-            f"and {doubt['lost']} of {doubt['true']} right ones"
-        )
+        print_json({"path": str(path), "bytes": size, "head": head})
+        return
+    doubt = head.figures["chosen"]["doubt"]
+    found = "silent" if head.find_at is None else f"{head.find_action} from {head.find_at}"
+    typer.echo(f"{path}: {size:,} bytes; speaks up: {found}; doubts below {head.doubt_below}")
+    typer.echo(
+        f"held out: {doubt['removed']} of {doubt['false']} false rewrites become warnings, "
+        f"and {doubt['lost']} of {doubt['true']} right ones"
+    )
 
 
 def packaged() -> Path:
