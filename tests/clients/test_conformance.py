@@ -1,4 +1,4 @@
-"""A public suite (PyPI's `llm-comply`) asks what the specifications of three wire formats say, and checks the schemas."""
+"""PyPI's `llm-comply` asks what the specifications of three wire formats say, and checks the schemas."""
 
 import json
 
