@@ -186,7 +186,7 @@ class TextBlock(msgspec.Struct, tag="text", kw_only=True):
     citations: None = None
 
 
-class Caller(msgspec.Struct, tag="direct"):
+class Caller(msgspec.Struct, frozen=True, tag="direct"):
     """Who calls a tool: the model itself."""
 
 
