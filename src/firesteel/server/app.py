@@ -11,7 +11,6 @@ from typing import Literal, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -21,7 +20,7 @@ from firesteel.backend import open_tokenizer
 from firesteel.config import EngineConfig, ServerConfig, kv_folder
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
-from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
+from firesteel.errors import NotReady, UnknownModel
 from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
@@ -30,12 +29,13 @@ from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
 from firesteel.server.closing import closing
+from firesteel.server.faults import HANDLERS
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
 from firesteel.server.stored import open_responses
-from firesteel.wire.errors import encode_error
+from firesteel.service.desk import open_desk
 from firesteel.wire.health import Health
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
@@ -57,6 +57,7 @@ class Service:
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
         self.keyring = keyring(config)
+        self.desk = open_desk(config)
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
@@ -65,10 +66,7 @@ class Service:
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
-        self.on_reload: list[Callable[[ServerConfig], None]] = [
-            self._take,
-            lambda new: self.keyring.replace_environment(new.api_keys),
-        ]  # who takes changed settings over
+        self.on_reload: list[Callable[[ServerConfig], None]] = [self._take]  # who takes changed settings over
         self._engine_config = engine_config
         self._started = int(time.time())
 
@@ -103,6 +101,8 @@ class Service:
 
     def _take(self, config: ServerConfig) -> None:
         self.config = config
+        self.keyring.replace_environment(config.api_keys)
+        self.desk.take(config)
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
@@ -112,12 +112,17 @@ class Service:
             self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
+        await asyncio.to_thread(self.desk.close)
 
     @property
     def model_id(self) -> str:
         """The name under which the model is served."""
         scripted = self._engine_config.backend == "scripted"
         return "scripted" if scripted else self._engine_config.model.rsplit("/", 1)[-1]
+
+    def figures(self) -> dict[str, float]:
+        """Return what the metrics tell of queue, limits and ledger."""
+        return dict(self.desk.figures())
 
     def ready_pipeline(self) -> Pipeline:
         """Return the pipeline. Raises NotReady while the model is loading or the engine restarts."""
@@ -141,6 +146,8 @@ class Service:
             config=self.config,
         )
         made.service = self
+        if made.is_counted:
+            made.visit = self.desk.visit(request.state.caller, kind, request.state.request_id)
         return made
 
     def ready_responses(self) -> Responses:
@@ -200,7 +207,8 @@ async def metrics(request: Request) -> Response:
     service = _service(request)
     refused = service.pipeline.admission.num_refused if service.pipeline else 0
     statistics = await service.engine.statistics()
-    text = service.metrics.render(statistics, num_refused=refused, num_restarts=service.engine.num_restarts)
+    figures = service.figures()
+    text = service.metrics.render(statistics, figures, num_refused=refused, num_restarts=service.engine.num_restarts)
     return Response(text, media_type="text/plain; version=0.0.4")
 
 
@@ -247,7 +255,7 @@ def create_app(service: Service) -> Starlette:
         routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
         middleware=[Middleware(Origins, lambda: service.config.cors_origins)],
         lifespan=lifespan,
-        exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
+        exception_handlers=HANDLERS,
     )
     app.state.service = service
     return app
@@ -267,31 +275,3 @@ def _guarded(route: Route) -> Route:
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))
-
-
-async def _error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, FiresteelError)
-    headers = {"x-request-id": getattr(request.state, "request_id", "")}
-    if isinstance(error, NotReady):
-        headers["retry-after"] = str(round(error.retry_after))
-    return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Put unknown paths and methods into the same shape as every other error."""
-    assert isinstance(error, HTTPException)
-    known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in routes())
-    wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
-    wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
-    body = encode_error(wrapped, _kind(request))
-    return Response(body, error.status_code, error.headers or {}, media_type="application/json")
-
-
-async def _our_fault(request: Request, error: Exception) -> Response:
-    wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
-    return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
-
-
-def _kind(request: Request) -> str:
-    """Return the kind of request whose wire format an error is written in."""
-    return "messages" if request.url.path.startswith("/v1/messages") else "chat"

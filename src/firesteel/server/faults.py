@@ -1,0 +1,48 @@
+"""Errors that reach no answer of their own: of keys, paths, methods, and ours."""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from firesteel.errors import FiresteelError, NotReady, RequestError
+from firesteel.wire.errors import encode_error
+
+
+async def _error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, FiresteelError)
+    headers = {"x-request-id": getattr(request.state, "request_id", "")}
+    if isinstance(error, NotReady):
+        headers["retry-after"] = str(ceil(error.retry_after))
+    return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    """Put unknown paths and methods into the same shape as every other error."""
+    assert isinstance(error, HTTPException)
+    known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in _routes(request))
+    wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
+    wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
+    body = encode_error(wrapped, _kind(request))
+    return Response(body, error.status_code, error.headers or {}, media_type="application/json")
+
+
+async def _our_fault(request: Request, error: Exception) -> Response:
+    wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
+    return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
+
+
+def _kind(request: Request) -> str:
+    """Return the kind of request whose wire format an error is written in."""
+    return "messages" if request.url.path.startswith("/v1/messages") else "chat"
+
+
+def _routes(request: Request) -> list[Route]:
+    return [route for route in request.app.routes if isinstance(route, Route)]
+
+
+HANDLERS: Mapping[Any, Any] = {FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault}
