@@ -61,6 +61,7 @@ def test_it_ends_with_a_reason(live: Live, sent: bytes, code: int) -> None:
     assert received[0] == FINAL | 0x8
     assert struct.unpack(">H", received[2:4])[0] == code
     assert live.health() == 200
+    assert "Traceback" not in live.log.read_text()
 
 
 def answer(client: socket.socket, sent: bytes, end: bytes) -> bytes:
@@ -83,3 +84,4 @@ def test_a_client_that_leaves_in_the_middle_of_a_frame(live: Live) -> None:
             client.sendall(sent)
     live.wait_idle()
     assert live.chat("hello").status_code == 200
+    assert "Traceback" not in live.log.read_text()
