@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firesteel.clock import ManualClock
@@ -39,6 +39,7 @@ def play(steps: list[tuple[str, int] | str]) -> tuple[list[tuple[Ticket, list[Ti
     return turns, queue
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_the_order_within_an_owner_is_kept(steps: list[tuple[str, int] | str]) -> None:
     turns, _ = play(steps)
@@ -47,6 +48,7 @@ def test_the_order_within_an_owner_is_kept(steps: list[tuple[str, int] | str]) -
         assert numbers == sorted(numbers)
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_nobody_who_waits_is_left_behind(steps: list[tuple[str, int] | str]) -> None:
     """While an owner waits, any other one gets at most a largest request more than he does, and a first one."""
@@ -65,6 +67,7 @@ def test_nobody_who_waits_is_left_behind(steps: list[tuple[str, int] | str]) -> 
                 assert ahead <= 2 * largest
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 5))
 def test_a_newcomer_waits_for_no_second_turn(num_greedy: int, num_taken: int) -> None:
     queue = FairQueue()
@@ -78,6 +81,7 @@ def test_a_newcomer_waits_for_no_second_turn(num_greedy: int, num_taken: int) ->
     assert num_taken == 0 or place == 0 or num_greedy == 1
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_the_order_that_is_told_is_the_order_that_comes(steps: list[tuple[str, int] | str]) -> None:
     _, queue = play(steps)
@@ -102,6 +106,7 @@ async def test_one_key_with_a_hundred_requests_delays_another_by_one_turn() -> N
         assert admission.place(many[-1]).num_ahead == 98
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.tuples(OWNERS, st.integers(1, 6), st.booleans()), max_size=25),
     st.integers(1, 3),

@@ -55,6 +55,7 @@ class Watch:
     def _begin(self, language: str | None) -> None:
         """Begin text of a language, None for one without rules."""
         self.close()
+        self.language = language
         known = automaton(language)
         self._statements = Statements(language, self._line_start) if language is not None else None
         self._imports = Imports() if language == "python" else None
@@ -85,7 +86,7 @@ class Watch:
     def begin_at(self, place: int) -> None:
         """Say that the text to come begins at code point `place`: what was before is no longer known."""
         self._fed = self._line_start = place
-        self._begin(self._statements.language if self._statements is not None else None)
+        self._begin(self.language)
 
     def close(self) -> None:
         """Give the automaton's stream back; it may be called twice."""
