@@ -30,8 +30,7 @@ class Watch:
         self.policy = policy
         self.path = path
         self.failures = 0  # analyses that ended in an error of ours: the guard is then not to be relied on
-        self.is_replaying = False
-        self.is_calm = True  # nothing was seen in the statement that is open
+        self.is_replaying, self.is_calm = False, True  # calm: nothing was seen in the statement that is open
         self._markdown = languages.Fences() if language in (None, "markdown") else None
         self._statements: Statements | None = None
         self._lines = Lines()
