@@ -2,12 +2,14 @@
 
 from collections import defaultdict
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from firesteel.engine import messages
 from firesteel.engine.child import together
+from firesteel.engine.shorthand import MIN_SHARED, Receiver, Sender, Shared
 from firesteel.types import Delta, Event, Failure, Finish, ModelInfo, Progress, Sampling, TokenLogprob, Usage, Work
 
 ids = st.sampled_from(["a", "b", "c"])
@@ -50,6 +52,38 @@ def test_events_survive_the_frame(listed: list[Event]) -> None:
     body = frame[messages.HEADER.size :]
     assert size == len(body)
     assert messages.report_decoder.decode(body) == messages.Events(list(listed))
+
+
+prompts = st.lists(
+    st.tuples(st.integers(0, 3), st.sampled_from([0, 3, MIN_SHARED, MIN_SHARED + 1, 2_000]), st.integers(0, 5)),
+    max_size=30,
+)
+
+
+@given(prompts)
+def test_prompts_in_shorthand_are_the_same_on_the_other_side(drawn: list[tuple[int, int, int]]) -> None:
+    """Each of several conversations goes on, from any place in it, with any number of new tokens."""
+    sender, receiver = Sender(), Receiver()
+    said: list[list[int]] = [[], [], [], []]
+    for conversation, kept, num_new in drawn:
+        tokens = [*said[conversation][:kept], *range(num_new * MIN_SHARED // 4)]
+        said[conversation] = tokens
+        work = Work(id="a", tokens=tokens, sampling=Sampling(), max_tokens=1)
+        sent = messages.frame(messages.Add(*sender.shorten(work)))[messages.HEADER.size :]
+        command = messages.command_decoder.decode(sent)
+        assert isinstance(command, messages.Add)
+        assert receiver.restore(command.work, command.shared) == work
+
+
+def test_a_prompt_that_goes_on_is_sent_without_its_beginning() -> None:
+    sender = Sender()
+    first = Work(id="a", tokens=[*range(1_000)], sampling=Sampling(), max_tokens=1)
+    assert sender.shorten(first) == (first, None)
+    longer = msgspec.structs.replace(first, tokens=[*range(1_010)])
+    shortened, shared = sender.shorten(longer)
+    assert (shortened.tokens, shared) == ([*range(1_000, 1_010)], Shared(0, 1_000))
+    other = msgspec.structs.replace(first, tokens=[7, *range(1_000)])
+    assert sender.shorten(other) == (other, None)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def test_answers_keep_their_tokens_over_a_restart(tmp_path: Path) -> None:
     keep(store_in(tmp_path), "mine", second)
     recall = TokenRecall(plain)
     for scope, tokens in histories(tmp_path, "model", 1_000):
-        recall.restore(tokens.tolist(), scope)
+        recall.restore(tokens, scope)
     text = (
         "<s><|user|>\nabc<|end|>\n<|assistant|>\nabcabc<|end|>\n<|user|>\nmore<|end|>\n<|assistant|>\nbcabca<|end|>"
         "\n<|user|>\nlast<|end|>"

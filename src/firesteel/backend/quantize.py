@@ -105,8 +105,9 @@ def follow(process: "subprocess.Popen[str]", info: ModelInfo, label: str, progre
 
 def main(path: str, part: str, kind: Kind) -> int:
     """Requantise `path` into `part` in this process; llama.cpp logs to stderr. Return 0 on success."""
-    import llama_cpp
+    from firesteel.backend.llamacpp.library import functions
 
+    llama_cpp = functions()
     parameters = llama_cpp.llama_model_quantize_default_params()
     parameters.ftype = FILE_TYPES[kind]
     parameters.allow_requantize = True

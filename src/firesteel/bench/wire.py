@@ -43,6 +43,7 @@ def run(pairs: int) -> Report:
 def measure(server: servers.Server, pairs: int) -> Report:
     """Ask a running scripted server everything that the report holds."""
     load = machine.load_average()
+    idle = wire_crowd.idle(server)
     turns = turn_seconds(server.port, NUM_TURNS)
     loops(server.port, 1)
     ours, theirs, whole = loops(server.port, pairs)
@@ -65,7 +66,8 @@ def measure(server: servers.Server, pairs: int) -> Report:
             "turn_to_first_event_ms": spread(turns),
             "last_delta_to_successor_ms": spread([after for _, after in steers]),
             "steer_to_successor_ms": spread([whole for whole, _ in steers]),
-            **wire_crowd.measure(server),
+            **idle,
+            **wire_crowd.busy(server),
         },
     )
 

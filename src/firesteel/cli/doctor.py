@@ -164,9 +164,9 @@ def native_kernels() -> str | None:
 
 def kernels() -> tuple[str, ...]:
     """Return what llama.cpp was built with."""
-    import llama_cpp
+    from firesteel.backend.llamacpp.library import functions
 
-    return parse_kernels(llama_cpp.llama_print_system_info().decode())
+    return parse_kernels(functions().llama_print_system_info().decode())
 
 
 def parse_kernels(text: str) -> tuple[str, ...]:

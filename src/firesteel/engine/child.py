@@ -19,6 +19,7 @@ import msgspec
 from firesteel.backend import open_backend
 from firesteel.config import EngineConfig
 from firesteel.engine import messages
+from firesteel.engine.shorthand import Receiver
 from firesteel.engine.statistics import Statistics
 from firesteel.engine.worker import EngineWorker
 from firesteel.errors import FiresteelError
@@ -110,12 +111,12 @@ def _end_for_certain() -> None:
 
 
 def _obey(connection: socket.socket, worker: EngineWorker, outbox: Outbox) -> None:
-    stream = connection.makefile("rb")
+    stream, shorthand = connection.makefile("rb"), Receiver()
     while header := stream.read(messages.HEADER.size):
         (size,) = messages.HEADER.unpack(header)
         command = messages.command_decoder.decode(stream.read(size))
         if isinstance(command, messages.Add):
-            worker.add(command.work, outbox.put)
+            worker.add(shorthand.restore(command.work, command.shared), outbox.put)
         elif isinstance(command, messages.Cancel):
             worker.cancel(command.id)
         elif isinstance(command, messages.Steer):

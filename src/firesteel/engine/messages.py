@@ -4,6 +4,7 @@ import struct
 
 import msgspec
 
+from firesteel.engine.shorthand import Shared
 from firesteel.engine.statistics import Statistics
 from firesteel.types import Delta, Failure, Finish, ModelInfo, Progress, Rewind, Work
 
@@ -11,9 +12,10 @@ HEADER = struct.Struct("<I")  # bytes of the frame that follows
 
 
 class Add(msgspec.Struct, frozen=True, tag="add"):
-    """Start a sequence."""
+    """Start a sequence. Its prompt begins with `shared`, which its `work` leaves out; see `shorthand`."""
 
     work: Work
+    shared: Shared | None = None
 
 
 class Cancel(msgspec.Struct, frozen=True, tag="cancel"):

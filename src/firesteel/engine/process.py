@@ -12,6 +12,7 @@ import msgspec
 
 from firesteel.config import EngineConfig
 from firesteel.engine import messages
+from firesteel.engine.shorthand import Sender
 from firesteel.engine.statistics import Statistics
 from firesteel.errors import ModelError
 from firesteel.types import Event, Failure, Finish, Work
@@ -38,6 +39,7 @@ class EngineProcess:
         self._asking: list[asyncio.Future[Statistics]] = []
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
+        self._shorthand = Sender()
         self._supervisor: asyncio.Task[None] | None = None
         self._loaded: asyncio.Future[messages.Ready] | None = None
         self.ready: messages.Ready | None = None  # None while loading
@@ -66,7 +68,7 @@ class EngineProcess:
             deliver(Failure(work.id, "server_not_ready", "the engine is restarting; send the request again"))
             return
         self._delivers[work.id] = deliver
-        self._send(messages.Add(work))
+        self._send(messages.Add(*self._shorthand.shorten(work)))
 
     def cancel(self, id: str) -> None:
         """End a sequence; its `Finish` still comes."""
@@ -153,6 +155,7 @@ class EngineProcess:
         with theirs:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         reader, self._writer = await asyncio.open_connection(sock=ours)
+        self._shorthand = Sender()  # a new process knows nothing
         return reader
 
     def _receive(self, report: messages.Report) -> None:

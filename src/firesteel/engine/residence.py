@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from firesteel.backend.base import Backend
 from firesteel.engine.kv.cells import Cells
-from firesteel.engine.kv.prefix import BLOCK_TOKENS, num_common, token_array
+from firesteel.engine.kv.prefix import BLOCK_TOKENS, num_common
 from firesteel.engine.kv.warm import WarmKV
 from firesteel.engine.sequence import Sequence
 from firesteel.types import State
@@ -108,7 +108,7 @@ class Residence:
         self.cells.lease(sequence.slot, sequence.num_computed)
         num_full = sequence.num_computed // BLOCK_TOKENS * BLOCK_TOKENS
         if num_full > sequence.num_kept and self._capabilities.can_trim:
-            tokens = token_array(sequence.tokens[:num_full])
+            tokens = sequence.array(num_full)
             self.warm.keep_from(sequence.slot, sequence.work.scope, tokens, sequence.num_kept)
             sequence.num_kept = num_full
 
@@ -134,8 +134,7 @@ class Residence:
     def leave(self, sequence: Sequence, *, keep: bool) -> None:
         """Take a sequence that has ended out of the context; with `keep`, its KV stays warm."""
         if keep and sequence.num_computed:
-            tokens = token_array(sequence.tokens[: sequence.num_computed])
-            self.warm.keep(sequence.slot, sequence.work.scope, tokens)
+            self.warm.keep(sequence.slot, sequence.work.scope, sequence.array(sequence.num_computed))
         self._vacate(sequence)
 
     def hand_over(self, sequence: Sequence, successor: Sequence) -> None:
@@ -160,5 +159,5 @@ def num_shared(source: Sequence, sequence: Sequence) -> int:
     """Return how many tokens both begin with; the last one of `sequence` must be computed, so it never counts."""
     shared = num_common(source.prompt, sequence.prompt)
     if shared == source.num_prompt:
-        shared = num_common(token_array(source.tokens), sequence.prompt)
+        shared = num_common(source.array(len(source.tokens)), sequence.prompt)
     return min(shared, sequence.num_prompt - 1)

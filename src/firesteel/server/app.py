@@ -45,7 +45,7 @@ MAX_RECALLED_TOKENS = 500_000  # of earlier conversations: a second of a low-pri
 
 def recalled(folder: Path, fingerprint: str) -> list[tuple[str, Sequence[int]]]:
     """Return the histories whose KV is on disk, so that clients that send them as text meet the same tokens."""
-    return [(scope, tokens.tolist()) for scope, tokens in histories(folder, fingerprint, MAX_RECALLED_TOKENS)]
+    return histories(folder, fingerprint, MAX_RECALLED_TOKENS)
 
 
 class Service:

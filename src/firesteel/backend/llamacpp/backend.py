@@ -3,6 +3,7 @@
 import ctypes
 import functools
 import time
+from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ class LlamaBackend:
         return fingerprint(
             self.info.path,
             self._config,
-            self._llama.__version__,
+            version("llama-cpp-python"),
             flash_attention=uses_flash_attention(self._config),
             long_factors=self._has_long_factors(),
         )

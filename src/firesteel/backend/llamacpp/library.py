@@ -5,10 +5,11 @@ Fields that no longer exist are accepted silently by ctypes, so every setting go
 
 import ctypes
 import functools
-import importlib
 import os
 import sys
 from collections import deque
+from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 
 from firesteel.errors import ModelError
@@ -19,14 +20,38 @@ _ERROR_LEVEL = 4  # GGML_LOG_LEVEL_ERROR
 
 @functools.cache
 def load() -> ModuleType:
-    """Return the `llama_cpp` module with its backend initialised. Raises ModelError when it cannot load."""
-    try:
-        llama_cpp = importlib.import_module("llama_cpp")
-    except (ImportError, OSError) as error:
-        raise ModelError(f"llama-cpp-python does not load ({error}); run `make setup` again") from error
+    """Return libllama's functions with its backend initialised. Raises ModelError when they cannot load."""
+    llama_cpp = functions()
     _keep_quiet(llama_cpp)
     llama_cpp.llama_backend_init()
     return llama_cpp
+
+
+def functions() -> ModuleType:
+    """Return libllama's functions. Raises ModelError when they cannot load.
+
+    The rest of llama-cpp-python, its high-level interface with numpy, jinja2 and pydantic, stays unloaded: that
+    saves 20 MB and 0.1 s in the server and in the engine.
+    """
+    try:
+        if "llama_cpp" in sys.modules:
+            return import_module("llama_cpp.llama_cpp")
+        return _functions_alone()
+    except (ImportError, OSError) as error:
+        raise ModelError(f"llama-cpp-python does not load ({error}); run `make setup` again") from error
+
+
+def _functions_alone() -> ModuleType:
+    """Import the module of functions inside a package whose own code does not run."""
+    spec = find_spec("llama_cpp")
+    if spec is None:
+        raise ImportError("it is not installed")
+    package = sys.modules["llama_cpp"] = ModuleType("llama_cpp")
+    package.__path__ = list(spec.submodule_search_locations or ())
+    try:
+        return import_module("llama_cpp.llama_cpp")
+    finally:
+        del sys.modules["llama_cpp"]  # whoever wants the whole package gets it, with these very functions
 
 
 def _keep_quiet(llama_cpp: ModuleType) -> None:

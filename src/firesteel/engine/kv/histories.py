@@ -1,20 +1,17 @@
 """What the blocks on disk say of earlier conversations: their exact tokens, without their KV."""
 
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-
-import numpy as np
-import numpy.typing as npt
 
 from firesteel.engine.kv import file
 
-Tokens = npt.NDArray[np.int32]
 
-
-def histories(folder: Path, fingerprint: str, max_tokens: int) -> list[tuple[str, Tokens]]:
+def histories(folder: Path, fingerprint: str, max_tokens: int) -> list[tuple[str, Sequence[int]]]:
     """Return (scope, tokens) of the histories in `folder`, the latest used last, `max_tokens` of them at most.
 
-    Reads headers only, some 80 µs each. Files that cannot be read are passed over: the engine deals with them.
+    Reads headers only, some 80 µs each, without numpy, which the server process does not load. Files that cannot be
+    read are passed over: the engine deals with them.
     """
     store = folder / file.store_name(fingerprint)
     headers: dict[str, file.Header] = {}
@@ -23,9 +20,9 @@ def histories(folder: Path, fingerprint: str, max_tokens: int) -> list[tuple[str
         if file.BLOCK_NAME.fullmatch(path.name) and (header := _header(path)) is not None:
             headers[path.stem], used_at[path.stem] = header, status.st_mtime
     leaves = headers.keys() - {header.parent for header in headers.values()}
-    found: list[tuple[str, Tokens]] = []
+    found: list[tuple[str, Sequence[int]]] = []
     for leaf in sorted(leaves, key=used_at.__getitem__, reverse=True):
-        tokens = np.concatenate([*_pieces(leaf, headers)][::-1])
+        tokens = array("i", b"".join([*_pieces(leaf, headers)][::-1]))
         max_tokens -= len(tokens)
         if max_tokens < 0:
             break
@@ -41,8 +38,8 @@ def _header(path: Path) -> file.Header | None:
         return None
 
 
-def _pieces(id: str, headers: dict[str, file.Header]) -> Iterator[Tokens]:
+def _pieces(id: str, headers: dict[str, file.Header]) -> Iterator[bytes]:
     """Yield the tokens of a block and of those before it, the last ones first."""
     while id in headers:
-        yield np.frombuffer(headers[id].tokens, dtype="<i4").astype(np.int32, copy=False)
+        yield headers[id].tokens
         id = headers[id].parent

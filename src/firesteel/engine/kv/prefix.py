@@ -36,9 +36,10 @@ def token_array(tokens: list[int]) -> TokenArray:
 def num_common(left: TokenArray, right: TokenArray) -> int:
     """Return the length of the longest common prefix."""
     length = min(len(left), len(right))
-    differs = left[:length] != right[:length]
-    first = int(differs.argmax()) if length else 0
-    return first if length and differs[first] else length
+    left, right = left[:length], right[:length]
+    if left.tobytes() == right.tobytes():  # the usual case; argmax would let go of the interpreter lock each time
+        return length
+    return int((left != right).argmax())
 
 
 class Block:
