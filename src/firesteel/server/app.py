@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,6 +29,7 @@ from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
 from firesteel.server.metrics import Metrics
+from firesteel.server.observe import Listener, Observed, request_id
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
@@ -62,6 +62,7 @@ class Service:
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
+        self.listeners: list[Listener] = []  # told of each request that is over
         self.on_reload: list[Callable[[ServerConfig], None]] = [
             self._take,
             lambda new: self.keyring.replace_environment(new.api_keys),
@@ -234,9 +235,10 @@ def create_app(service: Service) -> Starlette:
             await asyncio.gather(loading, return_exceptions=True)
             await service.close()
 
+    observers = [Middleware(Observed, service.listeners)] if service.listeners else []
     app = Starlette(
         routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
-        middleware=[Middleware(Origins, lambda: service.config.cors_origins)],
+        middleware=[*observers, Middleware(Origins, lambda: service.config.cors_origins)],
         lifespan=lifespan,
         exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
     )
@@ -249,7 +251,8 @@ def _guarded(route: Route) -> Route:
     endpoint: Callable[[Request], Awaitable[Response]] = route.endpoint
 
     async def guarded(request: Request) -> Response:
-        request.state.request_id = request.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
+        if not hasattr(request.state, "request_id"):
+            request.state.request_id = request_id(request.headers)
         path = route.path.replace(":path}", "}")
         if path not in OPEN_PATHS:
             caller = _service(request).keyring.identify(request.headers)
