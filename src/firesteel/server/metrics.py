@@ -24,7 +24,7 @@ class Metrics:
         self._drafts = Counter(
             "firesteel_draft_tokens",
             "Tokens guessed, and accepted",
-            ["source", "what"],
+            ["source", "outcome"],
             registry=registry,
         )
         self.gaps = Gaps()
