@@ -18,6 +18,18 @@ def test_rows_within_follows_a_linear_machine(base: float, per_row: float, limit
         assert exact - 1.5 <= rows <= exact + 1.5
 
 
+@given(st.lists(st.tuples(st.integers(1, 600), st.floats(1e-7, 2)), min_size=1), st.integers(1, 600), st.integers(0, 9))
+def test_no_step_is_ever_free(steps: list[tuple[int, float]], num_rows: int, count: int) -> None:
+    """Whoever divides by a cost relies on it; a large step that was cheap says little about a small one."""
+    cost = StepCost()
+    for rows, seconds in steps:
+        cost.observe(rows, seconds)
+    curve = cost.curve(num_rows, count)
+    assert len(curve) == count + 1
+    assert min(curve) > 0
+    assert curve == sorted(curve)
+
+
 def test_default_before_any_step() -> None:
     assert StepCost().rows_within(1.0, default=16) == 16
 

@@ -16,6 +16,7 @@ MARGINAL = 0.3  # of a step of one row: what one more row is thought to cost bef
 SLOPE_EXPONENT = 0.7  # rows share some of the attention over a history: measured, 1 to 16 rows
 STEADY = 0.25  # in (1,024 tokens)²: how much spread of history it takes to believe an observed slope
 TOKENS = 1024.0
+LEAST_SECONDS = 1e-9  # of a step: below the sizes seen, a line through two of them may cross zero
 STEPS_OF_HISTORY = 8  # in 1,024 tokens: how finely histories are told apart
 
 
@@ -149,7 +150,7 @@ class StepCost:
             return [1.0 + MARGINAL * more for more in range(count + 1)]
         if points[0][1] <= 0:
             return [1.0] * (count + 1)
-        costs, found, rows, end = [], 0.0, num_rows, num_rows + count
+        costs, found, rows, end = [], LEAST_SECONDS, num_rows, num_rows + count
         high = bisect_left(points, (float(num_rows),))
         while rows <= end:
             at, cost, slope = self._segment(points, high)
