@@ -17,6 +17,13 @@ def test_description_is_plausible() -> None:
     assert found.processor
 
 
+def test_processors_of_one_name_are_told_apart() -> None:
+    fields = {"model name": "AMD EPYC", "cpu family": "26", "model": "2"}
+    assert machine.processor_name(fields) == "AMD EPYC (family 26, model 2)"
+    assert machine.processor_name({"model name": "Some CPU"}) == "Some CPU"
+    assert machine.processor_name({})
+
+
 def test_peaks_are_of_the_right_order() -> None:
     # From a slow board to a server with HBM: outside of this, the unit or the measurement is wrong.
     assert 5e8 < machine.read_bandwidth(1, runs=1) < 5e12

@@ -62,13 +62,20 @@ def describe() -> Machine:
     fields = processor_fields()
     flags = set((fields.get("flags") or fields.get("Features") or "").split())
     return Machine(
-        processor=fields.get("model name") or platform.processor() or platform.machine(),
+        processor=processor_name(fields),
         num_cores=num_cores(),
         instructions=tuple(name for name in INSTRUCTIONS if name in flags),
         memory_bytes=memory_bytes(),
         cache_bytes=cache_bytes(),
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
     )
+
+
+def processor_name(fields: dict[str, str]) -> str:
+    """Return the processor's name; with family and model where known, as clouds call many of them the same."""
+    name = fields.get("model name") or platform.processor() or platform.machine()
+    family, model = fields.get("cpu family"), fields.get("model")
+    return f"{name} (family {family}, model {model})" if family and model else name
 
 
 def processor_fields() -> dict[str, str]:

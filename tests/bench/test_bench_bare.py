@@ -89,13 +89,13 @@ def test_history_is_computed_once_and_copied_from_there_on(lengths: list[int]) -
     backend = CopyingBackend()
     one = Bare(backend, TOKENS)  # type: ignore[arg-type]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bare, "BLOCK", 32)
+        patch.setattr(bare, "BLOCK", 64)
         for length in lengths:
             one.fill(length)
             assert backend.held == list(range(length))
             one.step(3)
             assert backend.held == list(range(length))
-    assert backend.num_computed <= sum(32 + 3 for _ in lengths)
+    assert backend.num_computed <= sum(64 + 3 for _ in lengths)
 
 
 def test_a_step_wants_a_token_of_its_last_chunk_only() -> None:
@@ -127,7 +127,7 @@ def test_a_model_that_cannot_go_back_is_refused() -> None:
 def test_a_real_sequence_filled_by_copies_has_the_expected_positions_and_steps_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(bare, "BLOCK", 48)
+    monkeypatch.setattr(bare, "BLOCK", 128)
     with bare.opened(Subject(pull.pull(DEFAULT)), 1024, max_live=1) as one:
         for length in (500, 130, 777):
             one.fill(length)

@@ -73,9 +73,9 @@ def test_table_shows_the_median_the_ceiling_and_the_peer(peer: Peer | None) -> N
     assert ("llama-server" in text) == (peer is not None)
 
 
-def test_saved_file_is_named_after_kind_date_and_machine(tmp_path: Path) -> None:
+def test_saved_file_is_named_after_kind_model_date_and_machine(tmp_path: Path) -> None:
     path = report.save(example(), tmp_path / "results")
-    assert path.name.startswith("decode-2")
+    assert path.name.startswith("decode-m-2")
     assert path.name.endswith("-example-r-cpu-2-ghz-2-core.json")
     assert msgspec.json.decode(path.read_bytes(), type=Report) == example()
 

@@ -51,7 +51,9 @@ def test_a_killed_server_leaves_no_process_and_can_be_started_again() -> None:
 
 
 def test_our_server_keeps_nothing_on_disk_unless_it_is_asked_to() -> None:
-    assert servers.serve_command(1, ["--model", "m"])[-4:] == ["--disk-cache", "0", "--model", "m"]
+    command = servers.serve_command(1, ["--model", "m"])
+    assert command[command.index("--disk-cache") + 1] == "0"
+    assert command[-2:] == ["--model", "m"]
     assert servers.serve_command(1, ["--disk-cache", "9"])[-2:] == ["--disk-cache", "9"]
     assert servers.serve_command(1, ["--disk-cache", "9"]).count("--disk-cache") == 1
 

@@ -12,6 +12,7 @@ from firesteel.backend.base import Output
 from firesteel.backend.scripted import ScriptedBackend, parse_script
 from firesteel.clock import SystemClock
 from firesteel.config import EngineConfig
+from firesteel.engine import worker as worker_module
 from firesteel.engine.statistics import Statistics
 from firesteel.engine.worker import EngineWorker
 from firesteel.types import Delta, Event, Failure, Finish, Rewind, Sampling, Work
@@ -124,6 +125,22 @@ def test_cancel_of_what_is_not_there(worker: EngineWorker) -> None:
     worker.cancel("never")
     inbox = add(worker, "never", "go")  # an id that comes later is not cancelled by it
     assert text_of(until_last(inbox)) == "fine"
+
+
+def test_what_takes_long_once_is_done_when_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "IDLE_SECONDS", 0.2)
+    prepared = threading.Event()
+    config = EngineConfig(backend="scripted")
+    worker = EngineWorker(ScriptedBackend(parse_script(json.dumps(SCRIPT)), config, SystemClock()), config)
+    monkeypatch.setattr(worker._engine.grammars, "prepare", prepared.set)
+    worker.prepare_when_idle()
+    inbox = add(worker, "a", "slow", max_tokens=100)
+    worker.start()
+    while not isinstance(inbox.get(timeout=PATIENCE_SECONDS), Finish):
+        assert not prepared.is_set()
+    assert prepared.wait(PATIENCE_SECONDS)
+    assert isinstance(add(worker, "b", "hi").get(timeout=PATIENCE_SECONDS), Delta)
+    worker.close()
 
 
 def test_close_ends_in_mid_step(worker: EngineWorker) -> None:

@@ -6,6 +6,7 @@ import msgspec
 
 from firesteel.backend.memory import Memory, estimate, on_host
 from firesteel.backend.native.description import Description, Unsupported, support
+from firesteel.backend.native.pages import kv_bytes, num_pages
 from firesteel.backend.sizes import CUDA_CHUNK, DEFAULT_CHUNK, Sizes, sizes, stretched
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError, ModelError
@@ -41,7 +42,7 @@ def draw(path: Path, config: EngineConfig) -> Blueprint:
         context=context,
         dimensions=found,
         sizes=chosen,
-        memory=memory_of(config, chosen, found, cuda, scores_at_once=scores_at_once),
+        memory=memory_of(config, chosen, found, native, cuda),
         native=native,
         cuda=cuda,
     )
@@ -94,9 +95,13 @@ def default_chunk(cuda: Description | None) -> int:
 
 
 def memory_of(
-    config: EngineConfig, sizes: Sizes, dimensions: Dimensions, cuda: Description | None, *, scores_at_once: bool
+    config: EngineConfig, sizes: Sizes, dimensions: Dimensions, native: Description | None, cuda: Description | None
 ) -> Memory:
-    """Return what the host's memory must hold at most."""
+    """Return what the host's memory must hold at most; own kernels keep scales beside keys and values, in pages."""
     if cuda is not None:
         return on_host(cuda.shape, config)
-    return estimate(config, sizes, dimensions, scores_at_once=scores_at_once)
+    memory = estimate(config, sizes, dimensions, scores_at_once=native is None)
+    if native is None:
+        return memory
+    pages = num_pages(sizes.num_cells, sizes.num_live)
+    return msgspec.structs.replace(memory, kv=kv_bytes(native.shape, pages, config.kv_type))

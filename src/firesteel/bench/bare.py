@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 BLOCK = 1_024
+PAGE = 64  # positions by whose multiples a state of own kernels may be moved: whole pages are copied as they lie
 RUNS = 3
 HEADER_WORDS, CELL_WORDS = 4, 3  # int32: magic, sequence, streams, cells; then position, number of owners, owner
 
@@ -44,6 +45,8 @@ class Bare:
         if to < self.length:
             self._trim(to)
         self._compute(min(to, BLOCK) if self._copies else to)
+        if self.length < to:
+            self._trim(self.length // PAGE * PAGE)
         while self.length < to:
             count = min(BLOCK, to - self.length)
             state = moved(self.backend.save(0, 0, count), self.length)
@@ -82,11 +85,14 @@ class Bare:
 def moved(state: State, by: int) -> "npt.NDArray[np.uint8]":
     """Return a copy of a saved state of the positions 0, 1, 2, …, which now begin at `by`: libllama's, or our own.
 
+    For our own, `by` must be a multiple of `PAGE`.
+
     Raises `ConfigError` where a model's state has another layout than the one known here.
     """
     import numpy as np
 
     copy = np.frombuffer(state, np.uint8).copy()
+    assert by % PAGE == 0 or not is_native(copy), f"pages of {PAGE} positions cannot be moved by {by}"
     (native_head(copy)[:1] if is_native(copy) else positions(copy))[:] += by
     return copy
 

@@ -48,9 +48,15 @@ def measure(options: Options, subject: Subject) -> Measurement:
 
 
 def adapted(work: Workload, options: Options) -> Workload:
-    """Return the workload with the number of tokens that was asked for."""
-    name = "max_tokens" if options.kind == "decode" else "prompt_tokens"
-    return msgspec.structs.replace(work, **{name: options.num_tokens(getattr(work, name))})
+    """Return the workload with the numbers of tokens that were asked for. `ConfigError`: several histories."""
+    if options.kind == "prefill":
+        return msgspec.structs.replace(work, prompt_tokens=options.num_tokens(work.prompt_tokens))
+    if len(options.histories) > 1:
+        raise ConfigError("bench decode takes one --history; bench step takes several")
+    (num_prompt_tokens,) = options.histories or (work.prompt_tokens,)
+    return msgspec.structs.replace(
+        work, prompt_tokens=num_prompt_tokens, max_tokens=options.num_tokens(work.max_tokens)
+    )
 
 
 def ceiling(kind: str, header: Header | None, num_threads: int) -> Ceiling:

@@ -20,6 +20,7 @@ Kind = Literal[
     "share",
     "cancel",
     "restart",
+    "load",
     "churn",
     "context",
     "step",

@@ -77,11 +77,10 @@ def encode(report: Report) -> str:
 
 
 def save(report: Report, folder: Path = RESULTS) -> Path:
-    """Write the report to `folder` and return the path: kind, date and machine make the name."""
-    machine = re.sub(r"[^a-z0-9]+", "-", f"{report.machine.processor} {report.machine.num_cores}-core".lower()).strip(
-        "-"
-    )
-    path = folder / f"{report.kind}-{date.today().isoformat()}-{machine}.json"
+    """Write the report to `folder` and return the path: kind, model, date and machine make the name."""
+    machine = f"{report.machine.processor} {report.machine.num_cores}-core"
+    name = f"{report.kind} {report.model} {date.today().isoformat()} {machine}".lower()
+    path = folder / (re.sub(r"[^a-z0-9.]+", "-", name).strip("-") + ".json")
     folder.mkdir(parents=True, exist_ok=True)
     path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
     return path

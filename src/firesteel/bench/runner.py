@@ -20,6 +20,7 @@ MODULES: dict[Kind, str] = {
     "share": "share",
     "cancel": "cancel",
     "restart": "restart",
+    "load": "load",
     "churn": "churn",
     "context": "context",
     "step": "step",

@@ -160,7 +160,7 @@ def wait_ready(process: subprocess.Popen[bytes], port: int, log: IO[bytes]) -> N
                 return
         except OSError:
             pass
-        time.sleep(0.05)
+        time.sleep(0.01)
     log.seek(0)
     raise EngineFailure(f"the server did not start; its last words:\n{log.read().decode(errors='replace')[-2000:]}")
 

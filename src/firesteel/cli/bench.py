@@ -29,7 +29,7 @@ class About(NamedTuple):
 
 SERVERS = frozenset({"--model", "--vs", "--pairs", "--tokens", "--quantize"})
 KINDS: dict[Kind, About] = {
-    "decode": About("tokens a second of a greedy answer", SERVERS),
+    "decode": About("tokens a second of a greedy answer", SERVERS | {"--history"}),
     "prefill": About("prompt tokens a second up to the first token", SERVERS),
     "pipeline": About("everything but the model, on the scripted backend", frozenset({"--pairs", "--tokens"})),
     "wire": About("turns, loops and crowds on /v1/responses, on the scripted backend", frozenset({"--pairs"}), 9),
@@ -42,6 +42,7 @@ KINDS: dict[Kind, About] = {
     "share": About("prompt tokens computed by two live conversations that begin alike", SERVERS, 2),
     "cancel": About("time until the engine is free after a client left in mid-prefill", SERVERS),
     "restart": About("the same conversation after a restart of the server", SERVERS, 1),
+    "load": About("from the start of the process to the first token, files in the page cache", SERVERS - {"--tokens"}),
     "churn": About("tokens computed twice by ten conversations in turn", SERVERS | {"--separate"}, 2),
     "context": About(
         "memory and step time by length of history",
@@ -100,7 +101,11 @@ RowsOption = Annotated[
 ]
 HistoryOption = Annotated[
     list[str] | None,
-    typer.Option(metavar="N[,N]", help="step: tokens of history before them.", show_default="128,4096,8192"),
+    typer.Option(
+        metavar="N[,N]",
+        help="step: tokens of history before them. decode: of the prompt.",
+        show_default="128,4096,8192; decode 128",
+    ),
 ]
 PrefillOption = Annotated[
     list[str] | None,

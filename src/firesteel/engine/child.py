@@ -93,7 +93,7 @@ def serve(connection: socket.socket, config: EngineConfig) -> None:
     except FiresteelError as error:
         outbox.send(messages.Broken(error.message))
         return
-    worker.prepare()
+    worker.prepare_when_idle()
     worker.start()
     capabilities = backend.capabilities
     outbox.send(

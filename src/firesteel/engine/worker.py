@@ -14,6 +14,8 @@ from firesteel.types import Event, Failure, Finish, Work
 
 Deliver = Callable[[Event], None]
 
+IDLE_SECONDS = 1.0  # without work, after which what takes long once is done
+
 
 class EngineWorker:
     """Runs an `Engine` on its own thread. `add` and `cancel` may be called from any thread.
@@ -30,16 +32,16 @@ class EngineWorker:
         self._cancelling: set[str] = set()
         self._steering: set[str] = set()
         self._engine = Engine(backend, config, self._dispatch, is_interrupted=self._is_interrupted, wake=self._wake.set)
-        self._closing = self._has_crashed = False
+        self._closing = self._has_crashed = self._must_prepare = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
-    def prepare(self) -> None:
-        """Do what takes long once and would stall streams later; before `start`."""
-        self._engine.grammars.prepare()
+    def prepare_when_idle(self) -> None:
+        """Let what takes long once be done in the first quiet second, not in a stream; call it before `start`."""
+        self._must_prepare = True
 
     def add(self, work: Work, deliver: Deliver) -> None:
         """Queue a sequence; its events, ending with `Finish` or `Failure`, go to `deliver`."""
@@ -101,9 +103,16 @@ class EngineWorker:
                 inbox.popleft()()
             if not engine.step():
                 if not inbox and not self._closing:
-                    self._wake.wait()
+                    self._rest()
                 self._wake.clear()
         engine.close()
+
+    def _rest(self) -> None:
+        """Wait until there is something to do."""
+        if self._must_prepare and not self._wake.wait(IDLE_SECONDS):
+            self._must_prepare = False
+            self._engine.grammars.prepare()
+        self._wake.wait()
 
     def _add(self, work: Work, deliver: Deliver) -> None:
         if self._expect(work, deliver):

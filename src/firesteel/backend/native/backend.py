@@ -23,6 +23,7 @@ from firesteel.models.files import Progress, silent
 
 STATE_HEAD = struct.Struct("<4sIII")  # magic, first position, positions, bytes of each
 STATE_MAGIC = b"FSKV"
+STATE_VERSION = 2  # how saved KV is laid out: whole pages as they are, positions of others one by one
 ERROR_BYTES = 256
 
 
@@ -72,6 +73,7 @@ class NativeBackend:
         self.bytes_read = 0  # of weights and KV, by all steps together
         self._best = np.empty(sizes.num_wanted, np.int32)
         self._slots = np.empty(sizes.num_wanted, np.int32)
+        self._best_address, self._slots_address = self._best.ctypes.data, self._slots.ctypes.data
         self._logits = self._view_logits()
         self._submitted: list[Rows] = []
         self.native_seconds = 0.0
@@ -132,7 +134,7 @@ class NativeBackend:
         tokens = np.array([token for rows in batch for token in rows.tokens], np.int32)
         started = time.perf_counter()
         status = self._library.fs_step(
-            self._handle, runs, len(batch), tokens.ctypes.data, self._best.ctypes.data, self._slots.ctypes.data
+            self._handle, runs, len(batch), tokens.ctypes.data, self._best_address, self._slots_address
         )
         self.native_seconds += time.perf_counter() - started
         if status != library.DONE:
@@ -180,7 +182,7 @@ class NativeBackend:
     def state_fingerprint(self) -> str:
         """See `Backend.state_fingerprint`."""
         layout = self._library.fs_layout_version()
-        parts = f"firesteel-kv=native-{layout} kernels={self.kernels} model={identity(self.info.path)}"
+        parts = f"firesteel-kv=native-{layout}.{STATE_VERSION} kernels={self.kernels} model={identity(self.info.path)}"
         return f"{parts} kv={self._config.kv_type}"
 
     def save(self, sequence: int, start: int = 0, end: int | None = None) -> State:

@@ -98,17 +98,24 @@ _SIGNATURES: dict[str, tuple[object, tuple[object, ...]]] = {  # name: result, a
     ),
 }
 
+# These take a microsecond. Whoever gives up the interpreter lock for them waits while another thread uses its turn,
+# and a step begins that much later: they keep it.
+_QUICK = frozenset(
+    {"fs_head_bytes", "fs_abort", "fs_length", "fs_free_pages", "fs_trim", "fs_fork", "fs_position_bytes"}
+)
+
 
 @functools.cache
 def load() -> ctypes.CDLL:
     """Return the library with its signatures set. Raises ConfigError when it was not built or does not load."""
     try:
-        library = ctypes.CDLL(str(PATH))
+        library, keeping_lock = ctypes.CDLL(str(PATH)), ctypes.PyDLL(str(PATH))
     except OSError as error:
         raise ConfigError(f"the native kernels do not load ({error}); run `make setup` again") from error
     for name, (result, arguments) in _SIGNATURES.items():
-        function = getattr(library, name)
+        function = getattr(keeping_lock if name in _QUICK else library, name)
         function.restype, function.argtypes = result, arguments
+        setattr(library, name, function)
     return library
 
 

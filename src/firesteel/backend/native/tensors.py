@@ -7,13 +7,7 @@ from firesteel.backend.base import Capabilities
 from firesteel.backend.native.description import Description, Part, Role, Shape
 from firesteel.backend.native.library import Matrix, Settings, TensorEntry
 from firesteel.backend.native.packed import Packed
-
-PAGE_POSITIONS = 64  # `kPage` in kernels/pages.h
-
-
-def num_pages(num_cells: int, num_sequences: int) -> int:
-    """Return the pages that hold `num_cells` cells: each sequence may waste most of two, its last and a shared one."""
-    return -(-num_cells // PAGE_POSITIONS) + 2 * num_sequences
+from firesteel.backend.native.pages import CODE_BYTES, num_pages
 
 
 def settings_of(shape: Shape, capabilities: Capabilities, kv_type: str, threads: int) -> Settings:
@@ -32,7 +26,7 @@ def settings_of(shape: Shape, capabilities: Capabilities, kv_type: str, threads:
         interleaved=shape.interleaved,
         epsilon=shape.epsilon,
         rope_base=shape.rope_base,
-        code_bytes=2 if kv_type == "f16" else 1,
+        code_bytes=CODE_BYTES[kv_type],
         num_pages=num_pages(capabilities.num_cells, capabilities.max_sequences),
         num_sequences=capabilities.max_sequences,
         max_rows=capabilities.max_rows,

@@ -18,6 +18,17 @@ alignas(64) constexpr float kMask[32] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 
     kNever, kNever, kNever, kNever, kNever, kNever, kNever, kNever,
     kNever, kNever, kNever, kNever, kNever, kNever, kNever, kNever};
 
+// Brings memory into the caches while something else is computed, a piece at each call.
+struct Ahead {
+  const uint8_t* at;
+  const uint8_t* end;
+  size_t piece;
+
+  FS_INLINE void fetch() {
+    for (const uint8_t* to = at + piece < end ? at + piece : end; at < to; at += 64) prefetch(at);
+  }
+};
+
 FS_INLINE int32_t pair_at(const int16_t* p) {
   int32_t pair;
   __builtin_memcpy(&pair, p, 4);
@@ -84,12 +95,13 @@ FS_INLINE float page_weights(float* scores, int16_t* codes, const float* value_s
 // values[t] = values[t] × kept[t] + weights × the page's values.
 template <class Code, int T>
 FS_INLINE void add_values(const uint8_t* page, const Attend& a, int query, const int16_t* codes, int blocks,
-                          const float* scale, const float* kept) {
+                          const float* scale, const float* kept, Ahead& ahead) {
   const int size = a.shape.head_size;
   const Code* values = reinterpret_cast<const Code*>(page + a.shape.codes_bytes());
   for (int d = 0; d < size; d += 16) {
     I sums[T];
     for (int t = 0; t < T; ++t) sums[t] = zero();
+    ahead.fetch();
     add_pairs<Code, T>(sums, values + 2 * d, 2 * static_cast<size_t>(size), codes, kPage, 8 * blocks);
     for (int t = 0; t < T; ++t) {
       float* to = a.values + static_cast<size_t>(query + t) * size + d;
@@ -98,9 +110,9 @@ FS_INLINE void add_values(const uint8_t* page, const Attend& a, int query, const
   }
 }
 
-// T queries with one page.
+// T queries with one page. The page that `ahead` points to comes next.
 template <class Code, int T>
-void attend_page(const Attend& a, int query, int page_index) {
+void attend_page(const Attend& a, int query, int page_index, Ahead ahead) {
   const uint8_t* page = a.pages[page_index] + a.part;
   const int seen = a.positions[query + T - 1] - page_index * kPage + 1;  // positions ascend: the last sees most
   if (seen <= 0) return;
@@ -109,6 +121,7 @@ void attend_page(const Attend& a, int query, int page_index) {
   alignas(64) int16_t codes[T][kPage];
   for (int b = 0; b < blocks; ++b) {
     F block[T];
+    ahead.fetch();
     block_scores<Code, T>(block, page, b, a, query);
     for (int t = 0; t < T; ++t) {
       const int visible = a.positions[query + t] - page_index * kPage + 1 - 16 * b;
@@ -127,7 +140,15 @@ void attend_page(const Attend& a, int query, int page_index) {
       scale[t] = page_weights(scores[t], codes[t], value_scales, blocks, a.most[query + t], a.sums[query + t], kept[t]);
     }
   }
-  add_values<Code, T>(page, a, query, codes[0], blocks, scale, kept);
+  add_values<Code, T>(page, a, query, codes[0], blocks, scale, kept, ahead);
+}
+
+// The `count` queries, at most T, that are computed together.
+template <class Code, int T>
+FS_INLINE void attend_tile(const Attend& a, int query, int count, int page_index, Ahead ahead) {
+  if constexpr (T > 1)
+    if (count < T) return attend_tile<Code, T - 1>(a, query, count, page_index, ahead);
+  attend_page<Code, T>(a, query, page_index, ahead);
 }
 
 template <class Code>
@@ -139,13 +160,16 @@ void attend_pages(const Attend& a) {
     a.sums[q] = 0.0f;
   }
   for (int page = a.first_page; page < a.end_page; ++page) {
-    for (int q = 0; q < a.num_queries;) {
+    Ahead ahead{};
+    if (page + 1 < a.end_page) {
+      ahead.at = a.pages[page + 1] + a.part;
+      ahead.end = ahead.at + a.shape.bytes();
+      ahead.piece = (a.shape.bytes() / (kPage / 16 + a.shape.head_size / 16) + 63) & ~size_t{63};
+    }
+    for (int q = 0; q < a.num_queries; q += kQueryTile) {
       const int left = a.num_queries - q;
-      if (left >= 4) attend_page<Code, 4>(a, q, page);
-      else if (left == 3) attend_page<Code, 3>(a, q, page);
-      else if (left == 2) attend_page<Code, 2>(a, q, page);
-      else attend_page<Code, 1>(a, q, page);
-      q += left >= 4 ? 4 : left;
+      attend_tile<Code, kQueryTile>(a, q, left < kQueryTile ? left : kQueryTile, page, ahead);
+      ahead = {};  // the first queries have fetched it
     }
   }
 }

@@ -122,14 +122,7 @@ void fs_save(void* engine, int32_t sequence, int32_t start, int32_t end, uint8_t
   static_cast<Engine*>(engine)->kv().save(sequence, start, end, out);
 }
 int32_t fs_load(void* engine, int32_t sequence, int32_t count, const uint8_t* from) {
-  firesteel::Kv& kv = static_cast<Engine*>(engine)->kv();
-  const int32_t length = kv.length(sequence);
-  if (!kv.reserve(sequence, length + count)) {
-    kv.trim(sequence, length);
-    return 0;
-  }
-  kv.load(sequence, count, from);
-  return 1;
+  return static_cast<Engine*>(engine)->load(sequence, count, from);
 }
 
 }  // extern "C"

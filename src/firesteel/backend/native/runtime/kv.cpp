@@ -10,7 +10,7 @@ namespace {
 
 // Copies one position of a part to or from `flat`: key codes, value codes, key scales, value scale.
 template <class Code, bool Save>
-uint8_t* copy_position(const PageShape& shape, uint8_t* part, int position, uint8_t* flat) {
+uint8_t* copy_codes(const PageShape& shape, uint8_t* part, int position, uint8_t* flat) {
   const auto copy = [&flat](void* there, size_t bytes) {
     std::memcpy(Save ? flat : there, Save ? there : flat, bytes);
     flat += bytes;
@@ -27,8 +27,8 @@ uint8_t* copy_position(const PageShape& shape, uint8_t* part, int position, uint
 
 template <bool Save>
 uint8_t* copy_any(const PageShape& shape, uint8_t* part, int position, uint8_t* flat) {
-  return shape.code_bytes == 2 ? copy_position<int16_t, Save>(shape, part, position, flat)
-                               : copy_position<int8_t, Save>(shape, part, position, flat);
+  return shape.code_bytes == 2 ? copy_codes<int16_t, Save>(shape, part, position, flat)
+                               : copy_codes<int8_t, Save>(shape, part, position, flat);
 }
 
 }  // namespace
@@ -106,21 +106,38 @@ size_t Kv::bytes_per_position() const {
   return (codes + sizeof(float) * (shape_.head_size / kChunk + 1)) * layers_ * heads_;
 }
 
-void Kv::save(int sequence, int start, int end, uint8_t* out) const {
-  for (int position = start; position < end; ++position)
-    for (int layer = 0; layer < layers_; ++layer)
-      for (int head = 0; head < heads_; ++head)
-        out = copy_any<true>(shape_, part(sequence, position, layer, head), position % kPage, out);
+// A page that is there as a whole travels as it lies in memory, at the speed of memcpy; positions of the pages at both
+// ends travel one by one.
+template <bool Save>
+void Kv::copy(int sequence, int start, int end, uint8_t* flat, Part part_of) const {
+  for (int position = start; position < end;) {
+    const bool whole = position % kPage == 0 && position + kPage <= end;
+    const int count = whole ? kPage : 1;
+    if (position / kPage % part_of.parts == part_of.index) {
+      if (whole) {
+        uint8_t* there = page(sequences_[sequence].pages[position / kPage]);
+        std::memcpy(Save ? flat : there, Save ? there : flat, page_bytes_);
+      } else {
+        copy_position<Save>(sequence, position, flat);
+      }
+    }
+    flat += count * bytes_per_position();
+    position += count;
+  }
 }
 
-void Kv::load(int sequence, int count, const uint8_t* from) {
+template <bool Save>
+void Kv::copy_position(int sequence, int position, uint8_t* flat) const {
+  for (int layer = 0; layer < layers_; ++layer)
+    for (int head = 0; head < heads_; ++head)
+      flat = copy_any<Save>(shape_, part(sequence, position, layer, head), position % kPage, flat);
+}
+
+void Kv::save(int sequence, int start, int end, uint8_t* out) const { copy<true>(sequence, start, end, out, {0, 1}); }
+
+void Kv::load(int sequence, int count, const uint8_t* from, Part part_of) const {
   const int start = sequences_[sequence].length;
-  uint8_t* flat = const_cast<uint8_t*>(from);  // only read: copy_position<…, false>
-  for (int position = start; position < start + count; ++position)
-    for (int layer = 0; layer < layers_; ++layer)
-      for (int head = 0; head < heads_; ++head)
-        flat = copy_any<false>(shape_, part(sequence, position, layer, head), position % kPage, flat);
-  sequences_[sequence].length = start + count;
+  copy<false>(sequence, start, start + count, const_cast<uint8_t*>(from), part_of);  // only read
 }
 
 }  // namespace firesteel

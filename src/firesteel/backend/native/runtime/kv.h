@@ -7,6 +7,11 @@
 
 namespace firesteel {
 
+// One thread's part of a work.
+struct Part {
+  int index, parts;
+};
+
 class Kv {
  public:
   // Room for `num_pages` pages; memory is taken when a page is first written. Throws std::bad_alloc.
@@ -33,8 +38,9 @@ class Kv {
 
   size_t bytes_per_position() const;  // of a saved one
   void save(int sequence, int start, int end, uint8_t* out) const;
-  // Writes saved positions behind those that the sequence holds; the caller has reserved them.
-  void load(int sequence, int count, const uint8_t* from);
+  // Writes saved positions behind those that the sequence holds, one thread's part of them. The caller has reserved
+  // them, and sets the length afterwards.
+  void load(int sequence, int count, const uint8_t* from, Part part_of) const;
 
  private:
   struct Sequence {
@@ -44,6 +50,10 @@ class Kv {
   uint8_t* page(int index) const { return memory_ + static_cast<size_t>(index) * page_bytes_; }
   void release(int index);
   int take();
+  template <bool Save>
+  void copy(int sequence, int start, int end, uint8_t* flat, Part part_of) const;
+  template <bool Save>
+  void copy_position(int sequence, int position, uint8_t* flat) const;
 
   PageShape shape_;
   int layers_, heads_;

@@ -115,6 +115,25 @@ Status Engine::step(const Run* runs, int num_runs, const int32_t* tokens) {
   return status;
 }
 
+bool Engine::load(int sequence, int count, const uint8_t* from) {
+  const int length = kv_.length(sequence);
+  if (!kv_.reserve(sequence, length + count)) {
+    kv_.trim(sequence, length);
+    return false;
+  }
+  struct Job {
+    Engine& engine;
+    int sequence, count;
+    const uint8_t* from;
+  } job{*this, sequence, count, from};
+  pool_.run([](void* data, int thread) {
+    const Job& job = *static_cast<Job*>(data);
+    job.engine.kv_.load(job.sequence, job.count, job.from, {thread, job.engine.pool_.size()});
+  }, &job);
+  kv_.set_length(sequence, length + count);
+  return true;
+}
+
 Status Engine::run() {
   shares_.reset();
   stopping_ = false;

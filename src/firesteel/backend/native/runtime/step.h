@@ -32,6 +32,8 @@ class Engine {
   // Computes `runs`; `tokens` are those of all runs. Afterwards `head()` holds the outputs of the wanted rows, in
   // order. Positions must continue what the sequences hold. Anything but `done` leaves the sequences as they were.
   Status step(const Run* runs, int num_runs, const int32_t* tokens);
+  // Appends saved positions to a sequence, by all threads. False when no page is left; then nothing changed.
+  bool load(int sequence, int count, const uint8_t* from);
   void abort(bool now) { abort_.store(now); }
 
   Kv& kv() { return kv_; }

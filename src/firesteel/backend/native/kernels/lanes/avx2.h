@@ -8,6 +8,8 @@
 
 namespace FS_ISA {
 
+constexpr int kQueryTile = 4;  // attention: queries whose sums fill the registers
+
 struct F { __m256 v[2]; };        // 16 floats
 struct I { __m256i v[2]; };       // 16 × int32
 struct Bytes { __m256i v[2]; };   // 64 codes: 16 rows × 4 columns

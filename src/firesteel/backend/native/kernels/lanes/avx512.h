@@ -8,6 +8,8 @@
 
 namespace FS_ISA {
 
+constexpr int kQueryTile = 8;  // attention: queries whose sums fill the registers
+
 struct F { __m512 v; };
 struct I { __m512i v; };
 struct Bytes { __m512i v; };

@@ -8,6 +8,8 @@
 
 namespace FS_ISA {
 
+constexpr int kQueryTile = 4;  // attention: queries whose sums fill the registers
+
 struct F { float32x4_t v[4]; };
 struct I { int32x4_t v[4]; };
 struct Bytes { uint8x16_t v[4]; };

@@ -9,6 +9,8 @@
 
 namespace FS_ISA {
 
+constexpr int kQueryTile = 4;  // attention: queries whose sums fill the registers
+
 struct F { float v[16]; };
 struct I { int32_t v[16]; };
 struct Bytes { uint8_t v[64]; };  // 4·r + b: row r, column b of four
