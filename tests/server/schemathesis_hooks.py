@@ -6,7 +6,9 @@ from typing import Any
 import schemathesis
 
 # What tells people what to do: an imperative, a known name, or what would be taken.
-REMEDY = re.compile(r"\b(send|remove|see|use|try|lower|raise|set|start|did you mean|There is|go on|ask)\b|Expected|expects?")
+REMEDY = re.compile(
+    r"\b(send|remove|see|use|try|lower|raise|set|start|did you mean|There is|name|let|end|ask)\b|[Ee]xpect"
+)
 
 
 @schemathesis.check

@@ -9,6 +9,7 @@ SIZES = (  # rows of a bucket, at most
 )
 KEEP = 0.8  # weight of what was known, against the newest observation
 DOUBT = 4  # the longer a size was avoided, the less counts what was known of it: weight times optimism to this power
+MOST_PACE = 1e4  # how much slower or faster than at first a machine may become
 PACE_KEEP = 0.9  # the same, of the machine's pace
 MOST_AT_ONCE = 2.0  # an observation counts at most as this many times the expected: one stall proves nothing
 FORGETTING = 0.99  # what a step size is thought to cost decays so each time it is avoided, so it is tried again
@@ -61,6 +62,11 @@ class Curve:
         self._optimism = max(least, kept * self._optimism)
 
 
+def _within(seconds: float, most: float) -> float:
+    """Return `seconds`, at most `most`; a step that took time never becomes free, from which no size recovers."""
+    return max(min(seconds, most), min(seconds, LEAST_SECONDS))
+
+
 class StepCost:
     """Seconds of a step as a function of its rows and of the tokens in the context.
 
@@ -79,12 +85,14 @@ class StepCost:
         curve = self._curves.get(bucket)
         if curve is None:
             if self._curves:
-                seconds = min(seconds, MOST_AT_ONCE * self.seconds(num_rows, num_tokens))
+                seconds = _within(seconds, MOST_AT_ONCE * self.seconds(num_rows, num_tokens))
             curve = self._curves[bucket] = Curve()
         else:
             expected = self._pace * curve.seconds(history, curve.slope(0.0))
-            seconds = min(seconds, MOST_AT_ONCE * expected)
-            self._pace *= (seconds / expected) ** (1 - PACE_KEEP) if seconds > 0 < expected else 1.0
+            seconds = _within(seconds, MOST_AT_ONCE * expected)
+            if seconds > 0 < expected:
+                pace = self._pace * (seconds / expected) ** (1 - PACE_KEEP)
+                self._pace = min(max(pace, 1 / MOST_PACE), MOST_PACE)
         curve.observe(num_rows, history, seconds / self._pace)
         self._known.clear()
 

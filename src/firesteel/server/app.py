@@ -284,8 +284,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def methods_of(path: str) -> list[str]:
-    """Return the methods that `path` takes; it may have several routes."""
-    return sorted({method for route in routes() if route.path_regex.match(path) for method in route.methods or ()})
+    """Return the methods that `path` takes; what serves it may be several routes of one pattern."""
+    served = next((route.path for route in routes() if route.path_regex.match(path)), None)
+    return sorted({method for route in routes() if route.path == served for method in route.methods or ()})
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:

@@ -192,7 +192,9 @@ async def retrieve(request: Request) -> Any:
     if is_streamed:
         log = service.background.log(scope, id)
         if log is None:
-            raise ResponseNotFound(f"no events of {id!r} are kept here: only responses in the background have them")
+            raise ResponseNotFound(
+                f"no events of {id!r} are kept here: read it without `stream`, or send one with `background: true`"
+            )
         answer = service.answer(request, "responses", FollowAnswer)
         answer.log, answer.after = log, after
         return answer
