@@ -25,6 +25,7 @@ class Prepared(msgspec.Struct, frozen=True):
     tokens: list[int]
     tokenizer: RecallingTokenizer | Forgetful
     prediction: list[int] = []  # what the answer is expected to repeat
+    is_truncated: bool = False
 
 
 class Succession(msgspec.Struct, frozen=True):

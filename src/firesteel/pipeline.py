@@ -23,6 +23,7 @@ from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.chat_template import render_tail
 from firesteel.request.parsers import PARSERS
 from firesteel.request.render import check_sampling, tokens_of
+from firesteel.request.truncate import fitted
 from firesteel.router.admission import Admission
 from firesteel.session.recall import TokenRecall
 from firesteel.stream.openai import collector_of, stream_of
@@ -33,8 +34,7 @@ from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInf
 LARGE_BODY_BYTES = 8_192
 MAX_TOKEN_CHARACTERS = 16  # what of a prediction is beyond so many a token is not even tokenised
 FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no max_tokens
-
-
+ANSWER_RESERVE_TOKENS = 1024  # left for the answer when a conversation is truncated and no max_tokens is named
 WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
 Waiting = Callable[[Request, int], Awaitable[None]]
 
@@ -152,7 +152,14 @@ class Pipeline:
             tail = render_tail(prompt.messages, prompt.tools, self._tokenizer)
         except RequestError:
             return []
-        return [Prepared([*known, *tail], Forgetful())]
+        tokens = [*known, *tail]
+        if request.truncates and len(tokens) > self._truncation_limit(request):
+            return []
+        return [Prepared(tokens, Forgetful())]
+
+    def _truncation_limit(self, request: Request) -> int:
+        """Return how many tokens a conversation may have that can lose its beginning."""
+        return self.context_tokens - min(request.max_tokens or ANSWER_RESERVE_TOKENS, self.context_tokens // 4)
 
     def remember(self, scope: str, tokens: list[int]) -> None:
         """Keep the exact tokens of a conversation for requests that send it as text; done in the background."""
@@ -217,7 +224,10 @@ class Pipeline:
         prepared = []
         for prompt in request.prompts:
             tokenizer = self._recall.tokenizer(scope, request.session)
-            prepared.append(Prepared(tokens_of(prompt, tokenizer, fill_limit=fill_limit), tokenizer, prediction))
+            encode = partial(tokens_of, tokenizer=tokenizer, fill_limit=fill_limit)
+            limit = self._truncation_limit(request)
+            tokens, is_truncated = fitted(prompt, encode, limit) if request.truncates else (encode(prompt), False)
+            prepared.append(Prepared(tokens, tokenizer, prediction, is_truncated))
         return prepared
 
     def _predicted(self, text: str) -> list[int]:
@@ -229,8 +239,9 @@ class Pipeline:
 
     def _works(self, request: Request, scope: str, prompts: list[Prepared]) -> tuple[Request, list[Work]]:
         """Return one `Work` per choice; an answer that cannot fit is cut to what fits, and that is noted."""
-        works = []
-        is_cut = False
+        works, is_cut = [], False
+        if any(prompt.is_truncated for prompt in prompts):
+            request = msgspec.structs.replace(request, noted=(*request.noted, "truncation"))
         for prompt in prompts:
             tokens = prompt.tokens
             room = self._room_for(tokens, "messages" if request.kind in ("chat", "messages") else "prompt")

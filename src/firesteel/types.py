@@ -43,6 +43,7 @@ class ChatPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="chat"):
     messages: tuple[Message, ...]
     tools: tuple[dict[str, Any], ...] = ()
     tool_choice: str = "auto"  # auto | none | required | the name of a tool
+    custom_tools: tuple[str, ...] = ()  # the names of those that take plain text
 
 
 class TextPrompt(msgspec.Struct, frozen=True, kw_only=True, tag="text"):
@@ -91,6 +92,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     constraint: str | None = None  # a grammar that the answer must follow (`Work.constraint`)
     predict_seconds: float | None = None  # an answer ends after this time, once it holds a line break
     response_fields: tuple[str, ...] = ()  # paths of the parts of the response that are wanted; none = all
+    truncates: bool = False  # a conversation that is too long loses its beginning, instead of being refused
     tier: Literal["default", "priority"] | None = None  # which queue was asked for; None = not said
     noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
 

@@ -14,7 +14,8 @@ from tests.clients.installed import CLIENT_SECONDS, User
 class AppServer:
     """One conversation with Codex, as an editor has it."""
 
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
+    def __init__(self, process: "subprocess.Popen[str]", seconds: float) -> None:
+        self._seconds = seconds  # that a message may take
         self._process = process
         self._messages: queue.Queue[dict[str, Any]] = queue.Queue()
         self._next_id = 0
@@ -42,7 +43,7 @@ class AppServer:
         return message["result"]
 
     def receive(self) -> dict[str, Any]:
-        return self._messages.get(timeout=CLIENT_SECONDS)
+        return self._messages.get(timeout=self._seconds)
 
     def until(self, *methods: str) -> dict[str, Any]:
         """Return the params of the next notification that is one of `methods`."""
@@ -65,7 +66,7 @@ def words(text: str) -> list[dict[str, Any]]:
 
 
 @contextmanager
-def app_server(codex: str, user: User) -> Iterator[AppServer]:
+def app_server(codex: str, user: User, seconds: float = CLIENT_SECONDS) -> Iterator[AppServer]:
     process = subprocess.Popen(
         [codex, "app-server"],
         cwd=user.project,
@@ -76,7 +77,7 @@ def app_server(codex: str, user: User) -> Iterator[AppServer]:
         text=True,
     )
     try:
-        yield AppServer(process)
+        yield AppServer(process, seconds)
     finally:
         process.terminate()
         process.wait(CLIENT_SECONDS)

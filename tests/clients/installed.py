@@ -57,7 +57,9 @@ class User:
         """Point a client at the server, as a user does."""
         self.run(*firesteel("setup", name, "--url", self._url, "--yes"))
 
-    def run(self, *command: str, env: Mapping[str, str] | None = None, stdin: str = "") -> str:
+    def run(
+        self, *command: str, env: Mapping[str, str] | None = None, stdin: str = "", seconds: float = CLIENT_SECONDS
+    ) -> str:
         """Run a client in the project to its end; return what it says. Fails the test when it fails."""
         done = subprocess.run(
             command,
@@ -66,7 +68,7 @@ class User:
             input=stdin,
             capture_output=True,
             text=True,
-            timeout=CLIENT_SECONDS,
+            timeout=seconds,
             check=False,
         )
         assert done.returncode == 0, f"{command[0]}: {done.returncode}\n{done.stdout}\n{done.stderr}"

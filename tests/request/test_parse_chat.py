@@ -192,7 +192,17 @@ def test_tool_choice(choice: object, expected: str) -> None:
         ({"tools": [WEATHER, WEATHER]}, "tools[1].function.name"),
         ({"tools": [{"type": "function", "function": {"name": "auto"}}]}, "tools[0].function.name"),
         ({"tools": [{"type": "function", "function": {"name": "a\n"}}]}, "tools[0].function.name"),
-        ({"tools": [{"type": "custom", "custom": {"name": "a"}}]}, "tools[0].type"),
+        ({"tools": [{"type": "custom", "function": {"name": "a"}}]}, "tools[0].custom"),
+        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        (
+            {"tools": [{"type": "custom", "custom": {"name": "a", "format": {"type": "grammar"}}}]},
+            "tools[0].custom.format.grammar",
+        ),
+        (
+            {"tools": [WEATHER], "tool_choice": {"type": "custom", "custom": {"name": "weather"}}},
+            "tool_choice.custom.name",
+        ),
+        ({"tools": [WEATHER], "tool_choice": {"type": "allowed_tools"}}, "tool_choice.allowed_tools"),
         ({"top_logprobs": 2}, "top_logprobs"),
         ({"prediction": {"type": "content"}}, "prediction.content"),
         ({"prediction": {"type": "diff", "content": "x"}}, "prediction.type"),

@@ -15,7 +15,7 @@ from firesteel.responses.service import Responses
 from firesteel.responses.steering import new_steer
 from firesteel.responses.turn import Turn
 from firesteel.session.response_store import MEMORY, ResponseStore
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Failure, FinishReason, Progress, Work
 from firesteel.wire.openai_responses import Item, ResponsesBody
 from tests.pipeline.fake_engine import FakeEngine, make_pipeline
@@ -70,7 +70,7 @@ class Recorder:
             assert event["type"] == kind
             self.events.append(event)
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
         self.told.append(progress)
 
     def observe(self, event: Event) -> None:

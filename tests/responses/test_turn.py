@@ -5,8 +5,9 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from msgspec import UNSET
 
-from firesteel.errors import ContextTooLong, EngineFailure, RequestError
+from firesteel.errors import ContextTooLong, EngineFailure, RequestError, ResponseNotFound
 from firesteel.responses.memory import Recent
 from firesteel.types import Failure, Rewind
 from tests.responses.stage import CALL, TOOL, Recorder, Stage, check, settle
@@ -206,3 +207,40 @@ async def test_other_instructions_are_rendered_anew(stage: Stage) -> None:
     await stage.answer("three", previous_response_id=first.response.id, instructions="b")
     text = "".join(map(stage.responses.pipeline.tokenizer.label, stage.engine.works[1].tokens))
     assert [word for word in ("b", "one", "two", "three") if word in text] == ["b", "one", "two", "three"]
+
+
+async def test_a_reference_stands_for_an_item_of_a_stored_response(stage: Stage) -> None:
+    first = await stage.answer(says="It is 4.")
+    (said,) = first.response.output
+    again, task = await stage.start(
+        [{"role": "user", "content": "x"}, {"type": "item_reference", "id": said.id}, {"role": "user", "content": "y"}]
+    )
+    stage.engine.finish(1)
+    await task
+    assert again.response.usage is not None
+    await stage.answer([{"role": "user", "content": "y"}], previous_response_id=first.response.id)
+    assert stage.engine.works[1].tokens == stage.engine.works[2].tokens
+    await stage.answer([{"id": said.id}])  # the type may be left out
+
+
+@pytest.mark.parametrize("id", ["msg_1", f"msg_{32 * '0'}_0", 7])
+async def test_a_reference_to_nothing_is_a_404_that_names_it(stage: Stage, id: object) -> None:
+    with pytest.raises(ResponseNotFound) as refused:
+        await stage.turn([{"role": "user", "content": "x"}, {"type": "item_reference", "id": id}])
+    assert (refused.value.status, refused.value.param) == (404, "input[1].id")
+
+
+async def test_a_conversation_that_is_too_long_loses_its_beginning_if_asked() -> None:
+    stage = Stage(context_tokens=200)
+    items = [{"role": "user", "content": f"{n} " + "word " * 10} for n in range(40)]
+    with pytest.raises(ContextTooLong):
+        await (await stage.turn(items)).run()
+    turn = await stage.answer(items, instructions="Be brief.", truncation="auto")
+    assert turn.response.truncation == "auto"
+    assert turn.response.firesteel is not UNSET
+    assert turn.response.firesteel.noted == ("truncation",)
+    assert len(stage.engine.works[-1].tokens) <= 150
+    short = await stage.answer("x", truncation="auto")
+    assert short.response.firesteel is not UNSET
+    assert short.response.firesteel.noted == ()
+    stage.close()

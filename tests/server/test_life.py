@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from firesteel.bench.servers import free_port
 from tests.server.live import (
@@ -23,6 +24,7 @@ from tests.server.live import (
     unchunked,
     wait_for,
 )
+from tests.server.sockets import socket_to
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +101,37 @@ def test_streams_that_outlast_the_grace_period_are_told_why_they_end() -> None:
         assert live.process.wait(timeout=10) == 0
         assert not [child for child in children if child.is_running()]
         assert "Traceback" not in live.log.read_text()
+
+
+def listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_a_socket_answers_what_it_has_begun_and_nothing_new() -> None:
+    with serving("--grace", "20") as live, socket_to(live) as client:
+        client.create("slow", max_output_tokens=100, stream_id="a")
+        client.until("response.output_text.delta")
+        live.process.terminate()
+        wait_for(lambda: not listens(live.port), "it does not listen any more")
+        client.create("hello", stream_id="b")
+        events = client.until("response.incomplete")
+        assert [e["error"]["code"] for e in events if e["type"] == "error"] == ["server_not_ready"]
+        with pytest.raises(ConnectionClosed) as closed:
+            client.receive()
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        assert live.process.wait(timeout=10) == 0
+
+
+def test_a_response_that_outlasts_the_grace_period_fails_with_a_reason() -> None:
+    with serving("--grace", "0.3") as live, socket_to(live) as client:
+        client.create("slow")
+        client.until("response.output_text.delta")
+        live.process.terminate()
+        failed = client.until("response.failed")[-1]["response"]["error"]
+        assert "shutting down" in failed["message"]
+        assert live.process.wait(timeout=10) == 0
 
 
 def test_a_signal_while_loading_ends_it_quietly() -> None:

@@ -62,6 +62,8 @@ class Life:
             keyring=Keyring(None),
             pipeline=stage.responses.pipeline,
             ready_responses=lambda: stage.responses,
+            require_open=lambda: None,
+            sockets=set(),
         )
         made: Any = self.socket
         self.connection = Connection(service, made, ANYONE)
@@ -109,6 +111,7 @@ async def test_progress_is_told(stage: Stage) -> None:
     progress = life.socket.sent[-1]
     assert progress["type"] == "firesteel.progress"
     assert (progress["computed_tokens"], progress["prompt_tokens"]) == (3, 9)
+    assert [event["sequence_number"] for event in life.socket.sent] == list(range(len(life.socket.sent)))
     life.socket.leave()
     await asyncio.wait_for(life.task, 5)
     assert stage.responses.active == {}

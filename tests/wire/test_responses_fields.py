@@ -32,9 +32,9 @@ def test_every_kind_of_item_is_documented(kind: str) -> None:
 
 
 def test_what_asks_for_nothing_is_not_noted() -> None:
-    body = ResponsesBody(model="m", client_metadata={}, truncation="disabled", user="")
+    body = ResponsesBody(model="m", client_metadata={}, user="")
     assert examine(body) == ()
-    assert examine(ResponsesBody(model="m", truncation="auto", user="u")) == ("truncation", "user")
+    assert examine(ResponsesBody(model="m", personality="p", user="u")) == ("personality", "user")
 
 
 @pytest.mark.parametrize("field", REFUSED)

@@ -1,7 +1,7 @@
 """`POST /v1/messages` → `Request`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -12,9 +12,10 @@ from firesteel.request.constraint import constraint_of_schema
 from firesteel.request.tool_grammar import Tooling, tooling_of
 from firesteel.types import ChatPrompt, Message, Request, Sampling
 from firesteel.wire import fields, tool_calls
-from firesteel.wire.anthropic import FATES, MessagesBody, WireTool
+from firesteel.wire.anthropic import FATES, CountBody, MessagesBody, WireTool
 from firesteel.wire.decode import decode
 
+BodyT = TypeVar("BodyT", bound=CountBody)
 BETA_HEADER = "anthropic-beta"
 _CHOICES = {"auto": "auto", "none": "none", "any": "required"}
 
@@ -26,35 +27,33 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
     it uses betas, of which there is a new one every few weeks. Raises `RequestError` that names the field and
     the remedy for whatever cannot be honoured.
     """
-    return _request(*_decoded(body, headers), request_id, defaults, headers)
+    return _request(*_decoded(body, headers, MessagesBody), request_id, defaults, headers)
 
 
 def parse_count(
     body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[str, str] = NO_HEADERS
 ) -> Request:
     """Return the request whose prompt tokens are to be counted; `max_tokens` may be missing."""
-    wire, unknown = _decoded(body, headers)
+    wire, unknown = _decoded(body, headers, CountBody)
     return _request(msgspec.structs.replace(wire, max_tokens=0), unknown, request_id, defaults, headers)
 
 
-def _decoded(body: bytes, headers: Mapping[str, str]) -> tuple[MessagesBody, tuple[str, ...]]:
+def _decoded(body: bytes, headers: Mapping[str, str], kind: type[BodyT]) -> tuple[BodyT, tuple[str, ...]]:
     """Return the body and the names of its unknown fields."""
     if not headers.get(BETA_HEADER):
-        return decode(body, MessagesBody), ()
+        return decode(body, kind), ()
     try:
         raw = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return decode(body, MessagesBody), ()
-    unknown = tuple(name for name in raw if name not in MessagesBody.__struct_fields__)
+        return decode(body, kind), ()
+    unknown = tuple(name for name in raw if name not in kind.__struct_fields__)
     known = {name: value for name, value in raw.items() if name not in unknown}
-    return decode(msgspec.json.encode(known) if unknown else body, MessagesBody), unknown
+    return decode(msgspec.json.encode(known) if unknown else body, kind), unknown
 
 
 def _request(
-    wire: MessagesBody, unknown: tuple[str, ...], request_id: str, defaults: Sampling, headers: Mapping[str, str]
+    wire: CountBody, unknown: tuple[str, ...], request_id: str, defaults: Sampling, headers: Mapping[str, str]
 ) -> Request:
-    if wire.max_tokens is None:
-        raise RequestError("`max_tokens` is missing; send it", param="max_tokens", code="missing_required_parameter")
     system, is_billed = _system(wire)
     prompt = ChatPrompt(messages=system + messages_of(wire.messages), tools=_tools(wire), tool_choice=_choice(wire))
     single = bool(wire.tool_choice and wire.tool_choice.disable_parallel_tool_use)
@@ -81,7 +80,7 @@ def _request(
     )
 
 
-def _system(wire: MessagesBody) -> tuple[tuple[Message, ...], bool]:
+def _system(wire: CountBody) -> tuple[tuple[Message, ...], bool]:
     """Return the system message, if there is any text for it, and whether a billing line was dropped."""
     blocks = [wire.system] if isinstance(wire.system, str) else [block.text for block in wire.system or ()]
     is_billed = False
@@ -91,12 +90,12 @@ def _system(wire: MessagesBody) -> tuple[tuple[Message, ...], bool]:
     return (Message(role="system", content=text),) * bool(text), is_billed
 
 
-def _sampling(wire: MessagesBody, defaults: Sampling) -> Sampling:
+def _sampling(wire: CountBody, defaults: Sampling) -> Sampling:
     given = {"temperature": wire.temperature, "top_p": wire.top_p or None, "top_k": wire.top_k}
     return msgspec.structs.replace(defaults, **{name: value for name, value in given.items() if value is not None})
 
 
-def _tools(wire: MessagesBody) -> tuple[dict[str, Any], ...]:
+def _tools(wire: CountBody) -> tuple[dict[str, Any], ...]:
     """Return the tools that are shown: a deferred one when the conversation refers to it."""
     tools = wire.tools or []
     names = [tool.name for tool in tools]
@@ -113,7 +112,7 @@ def _tool(tool: WireTool) -> dict[str, Any]:
     return {"type": "function", "function": {"name": tool.name, **described, "parameters": tool.input_schema}}
 
 
-def _choice(wire: MessagesBody) -> str:
+def _choice(wire: CountBody) -> str:
     choice = wire.tool_choice
     if choice is None:
         return "auto"
@@ -128,7 +127,7 @@ def _choice(wire: MessagesBody) -> str:
     return choice.name
 
 
-def _tooling(wire: MessagesBody, prompt: ChatPrompt, single: bool) -> Tooling:
+def _tooling(wire: CountBody, prompt: ChatPrompt, single: bool) -> Tooling:
     wanted = wire.output_config.format if wire.output_config else None
     answer = constraint_of_schema(wanted.schema, "output_config.format.schema") if wanted else None
     strict = [tool.name for tool in wire.tools or () if tool.strict]

@@ -6,21 +6,15 @@ import msgspec
 
 from firesteel.errors import RequestError
 from firesteel.request.affinity import BILLING_NOTE, NO_HEADERS, session_of, without_billing
+from firesteel.request.chat_tools import offer_of, present, tooling
 from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of, tier_of
 from firesteel.request.constraint import constraint_of
-from firesteel.request.tool_grammar import Tooling, tooling_of
 from firesteel.types import ChatPrompt, Message, Request, Sampling
 from firesteel.wire import tool_calls
 from firesteel.wire.decode import decode
-from firesteel.wire.openai_chat import (
-    ChatBody,
-    ChatMessage,
-    ContentPart,
-    HistoryToolCall,
-    NamedToolChoice,
-    Tool,
-)
+from firesteel.wire.openai_chat import ChatBody, ChatMessage, ContentPart
 from firesteel.wire.response_format import Prediction
+from firesteel.wire.response_tools import custom_call
 
 _LEFT_OUT = {"image_url": "An image", "input_audio": "An audio clip", "file": "A file"}
 
@@ -34,12 +28,15 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
     """
     chat = decode(body, ChatBody)
     messages, is_billed = _unbilled(tuple(_message(m, f"messages[{i}]") for i, m in enumerate(chat.messages)))
+    offer = offer_of(chat.tools or [], chat.tool_choice or "auto")
     prompt = ChatPrompt(
         messages=messages,
-        tools=tuple(map(_tool, chat.tools or ())),
-        tool_choice=_tool_choice(chat),
+        tools=tuple(tool.shown for tool in offer.tools.values()),
+        tool_choice=offer.choice,
+        custom_tools=offer.customs,
     )
-    tooling = _tooling(chat, prompt)
+    single = chat.parallel_tool_calls is False
+    tools = tooling(offer, prompt, constraint_of(chat.response_format), single=single)
     return Request(
         id=request_id,
         kind="chat",
@@ -53,9 +50,9 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
         include_usage=includes_usage(chat),
         session=session_of(chat.prompt_cache_key, headers),
         prediction=_prediction(chat.prediction),
-        constraint=tooling.constraint,
+        constraint=tools.constraint,
         tier=tier_of(chat),
-        noted=noted_of(chat) + tooling.noted + (BILLING_NOTE,) * is_billed,
+        noted=noted_of(chat) + tools.noted + (BILLING_NOTE,) * is_billed,
     )
 
 
@@ -79,11 +76,12 @@ def _message(message: ChatMessage, path: str) -> Message:
     content = message.refusal or "" if message.content is None else _text(message.content, f"{path}.content")
     if message.content is None and message.role != "assistant":
         raise _missing(f"{path}.content", "send a string or a list of parts")
+    customs, calls = _calls(message, path)
     return Message(
         role="system" if message.role == "developer" else message.role,
-        content=content,
+        content="\n".join([text for text in (content, *customs) if text]),
         name=message.name,
-        tool_calls=tuple(map(_tool_call, message.tool_calls or ())),
+        tool_calls=tuple(calls),
         tool_call_id=message.tool_call_id,
     )
 
@@ -107,41 +105,18 @@ def _part_text(part: ContentPart, path: str) -> str:
     return text
 
 
-def _tool_call(call: HistoryToolCall) -> dict[str, object]:
-    function = {"name": call.function.name, "arguments": call.function.arguments}
-    return {"id": call.id, "type": "function", "function": function}
-
-
-def _tool(tool: Tool) -> dict[str, object]:
-    function: dict[str, object] = {"name": tool.function.name}
-    if tool.function.description is not None:
-        function["description"] = tool.function.description
-    function["parameters"] = tool.function.parameters or {"type": "object", "properties": {}}
-    return {"type": "function", "function": function}
-
-
-def _tool_choice(chat: ChatBody) -> str:
-    names = [tool.function.name for tool in chat.tools or ()]
-    _check_names(names)
-    choice = chat.tool_choice or "auto"
-    if isinstance(choice, NamedToolChoice):
-        name = choice.function.name
-        if name not in names:
-            message = f"`tool_choice.function.name`: there is no tool {name!r}; name one of `tools`"
-            raise RequestError(message, param="tool_choice.function.name")
-        return name
-    if choice == "required" and not names:
-        raise RequestError("`tool_choice`: 'required' needs at least one tool; send `tools`", param="tool_choice")
-    return choice
-
-
-def _check_names(names: list[str]) -> None:
-    for i, name in enumerate(names):
-        path = f"tools[{i}].function.name"
-        if name in names[:i]:
-            raise RequestError(f"`{path}`: {name!r} is taken; give every tool its own name", param=path)
-        if name in ("auto", "none", "required") or not name.isprintable():
-            raise RequestError(f"`{path}`: a tool cannot be called {name!r}; rename it", param=path)
+def _calls(message: ChatMessage, path: str) -> tuple[list[str], list[dict[str, object]]]:
+    """Return the calls of custom tools as the model wrote them, since no template knows such, and the others."""
+    customs, functions = list[str](), list[dict[str, object]]()
+    for i, call in enumerate(message.tool_calls or ()):
+        if call.type == "custom":
+            custom = present(call.custom, f"{path}.tool_calls[{i}].custom")
+            customs.append(custom_call(custom.name, custom.input))
+        else:
+            read = present(call.function, f"{path}.tool_calls[{i}].function")
+            function = {"name": read.name, "arguments": read.arguments}
+            functions.append({"id": call.id, "type": "function", "function": function})
+    return customs, functions
 
 
 def _num_logprobs(chat: ChatBody) -> int | None:
@@ -166,12 +141,6 @@ def _prediction(prediction: Prediction | None) -> str:
         return ""
     content = prediction.content
     return content if isinstance(content, str) else "".join([part.text for part in content])
-
-
-def _tooling(chat: ChatBody, prompt: ChatPrompt) -> Tooling:
-    strict = [tool.function.name for tool in chat.tools or () if tool.function.strict]
-    single = chat.parallel_tool_calls is False
-    return tooling_of(prompt, strict=strict, answer=constraint_of(chat.response_format), single=single)
 
 
 def _stop_of_single_call(chat: ChatBody, prompt: ChatPrompt) -> tuple[str, ...]:

@@ -69,6 +69,7 @@ def parse(
         stop=(tool_calls.CLOSE,) if turn.single else (),
         stream=bool(body.stream),
         session=session_of(body.prompt_cache_key, headers),
+        truncates=body.truncation == "auto",
         constraint=None if prewarm else turn.constraint,
         tier=tier_of(body),
         noted=turn.noted,

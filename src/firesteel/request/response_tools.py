@@ -52,9 +52,9 @@ def _read(tool: Item, path: str, namespace: str | None, note: Note) -> list[Tool
         inside = enumerate(read.tools)
         return [found for i, inner in inside for found in _read(inner, f"{path}.tools[{i}]", read.name, note)]
     if isinstance(read, FunctionTool):
-        return [_function(read, namespace)]
+        return [function_tool(read, namespace)]
     if isinstance(read, CustomTool):
-        return [_custom(read, namespace, path)]
+        return [custom_tool(read, f"{path}.format", namespace)]
     assert isinstance(read, ToolSearchTool)
     return [_search(read)]
 
@@ -66,7 +66,8 @@ def _shown(name: str, description: str | None, parameters: dict[str, Any]) -> di
     return {"type": "function", "function": {**function, "parameters": parameters}}
 
 
-def _function(tool: FunctionTool, namespace: str | None) -> Tool:
+def function_tool(tool: FunctionTool, namespace: str | None = None) -> Tool:
+    """Return a function as the model is shown it."""
     name = qualified(tool.name, namespace)
     return Tool(
         name=name,
@@ -78,16 +79,19 @@ def _function(tool: FunctionTool, namespace: str | None) -> Tool:
     )
 
 
-def _custom(tool: CustomTool, namespace: str | None, path: str) -> Tool:
-    """Tell the model how to call it, since no template knows tools that take plain text."""
+def custom_tool(tool: CustomTool, path: str, namespace: str | None = None) -> Tool:
+    """Return a custom tool, whose format stands at `path`, as the model is shown it: no template knows such tools.
+
+    Raises `RequestError` for a grammar that is not complete, or cannot be followed.
+    """
     name, grammar = qualified(tool.name, namespace), None
     how = f"It takes plain text instead of JSON. Call it exactly like this:\n{custom_call(name, 'TEXT')}"
     if tool.format is not None and tool.format.type == "grammar":
         syntax, definition = tool.format.syntax, tool.format.definition
         if syntax is None or definition is None:
-            missing = f"{path}.format.{'syntax' if syntax is None else 'definition'}"
+            missing = f"{path}.{'syntax' if syntax is None else 'definition'}"
             raise RequestError(f"`{missing}` is missing; send it", param=missing, code="missing_required_parameter")
-        check_grammar(syntax, definition, f"{path}.format.definition")
+        check_grammar(syntax, definition, f"{path}.definition")
         grammar = (syntax, definition)
         how += f"\nTEXT must follow this {syntax} grammar:\n{definition}"
     description = f"{tool.description}\n{how}" if tool.description else how

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import AsyncIterator
 
 from firesteel.responses.turn import Turn
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
 
 MAX_LOGS = 256  # ended responses whose events can still be read
@@ -26,7 +26,7 @@ class EventLog:
         self._events += events
         self._wake()
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
         """Say nothing: readers poll."""
 
     def observe(self, event: Event) -> None:

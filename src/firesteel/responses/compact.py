@@ -8,9 +8,10 @@ import msgspec
 from firesteel.errors import RequestError
 from firesteel.request.response_items import shrink, user_items
 from firesteel.responses.memory import listed
+from firesteel.responses.references import resolved
 from firesteel.responses.service import Responses
 from firesteel.responses.turn import Turn
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
 from firesteel.wire.openai_responses import CompactBody, Item, ResponsesBody
 from firesteel.wire.response_object import Compaction, OutputMessage
@@ -30,7 +31,7 @@ class Nobody:
     async def send(self, events: list[WireEvent]) -> None:
         """Drop them."""
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
         """Say nothing."""
 
     def observe(self, event: Event) -> None:
@@ -42,7 +43,7 @@ async def compact(
 ) -> Compaction:
     """Return what is left of the conversation of `body`. Raises RequestError as a turn does."""
     known = await responses.known(body.previous_response_id, scope, None)
-    items = user_items(body.input or [])
+    items = user_items(await resolved(body.input, responses.store, scope) or [])
     if not items and not known.id:
         raise RequestError("`input` is missing; send the conversation", param="input")
     ask: Item = {"type": "message", "role": "user", "content": ASK}

@@ -21,6 +21,7 @@ from firesteel.responses.memory import (
     previous_not_found,
     restore,
 )
+from firesteel.responses.references import resolved
 from firesteel.responses.steering import Steer, SteerRefused, new_steer
 from firesteel.responses.transport import Transport
 from firesteel.responses.turn import Turn
@@ -68,6 +69,7 @@ class Responses:
         self.pipeline.admission.require_room()
         body = self._with_store(body)
         known = await self.known(body.previous_response_id, scope, connection)
+        body = msgspec.structs.replace(body, input=await resolved(body.input, self.store, scope))
         asked = openai_responses.parse(
             body,
             known.transcript,
@@ -208,6 +210,7 @@ class Responses:
         """Return how many tokens the prompt of `body` has. Raises RequestError as `turn` does."""
         known = await self.known(body.previous_response_id, scope, None)
         full = ResponsesBody(**{name: getattr(body, name) for name in PromptBody.__struct_fields__})
+        full.input = await resolved(body.input, self.store, scope)
         asked = openai_responses.parse(full, known.transcript, request_id="", defaults=self.pipeline.info.sampling)
         return await self.pipeline.num_tokens(asked.request, num_bytes)
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
 
 
@@ -15,8 +15,11 @@ class Transport(Protocol):
         """Send `events`, waiting for a slow reader."""
         ...
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
-        """Tell how far the prompt of response `id` is; while it is queued, how many are ahead of it."""
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
+        """Tell how far the prompt of response `id` is; while it is queued, how many are ahead of it.
+
+        `events` numbers what becomes an event.
+        """
         ...
 
     def observe(self, event: Event) -> None:

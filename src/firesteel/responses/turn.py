@@ -122,7 +122,7 @@ class Turn:
         if self._transport.is_eager and not self._is_open:
             await self.queue()
         self._has_sent = True
-        await self._transport.progress(self.response.id, num_ahead)
+        await self._transport.progress(self.response.id, num_ahead, self.events)
 
     async def queue(self) -> None:
         """Say that the response waits for its turn; from here on it can be found."""
@@ -153,7 +153,7 @@ class Turn:
             out += self._read(event)
         await self._send(out)
         if progressed:
-            await self._transport.progress(self.response.id, self._progress)
+            await self._transport.progress(self.response.id, self._progress, self.events)
         self._dispatch()
 
     def _read(self, event: Event) -> list[WireEvent]:

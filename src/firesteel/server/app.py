@@ -28,6 +28,7 @@ from firesteel.router.admission import Admission
 from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
+from firesteel.server.closing import closing
 from firesteel.server.metrics import Metrics
 from firesteel.server.observe import Listener, Observed, request_id
 from firesteel.server.operations import OPERATIONS
@@ -59,6 +60,8 @@ class Service:
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
+        self.sockets: set[websocket.Connection] = set()
+        self.is_closing = False
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
@@ -123,8 +126,14 @@ class Service:
             raise NotReady("the model is being loaded; try again", retry_after=LOADING_RETRY_SECONDS)
         return self.pipeline
 
+    def require_open(self) -> None:
+        """Raise NotReady once the server ends: what runs may end, and nothing new begins."""
+        if self.is_closing:
+            raise closing()
+
     def answer(self, request: Request, kind: str, answer: type[AnswerT] = Answer) -> AnswerT:  # type: ignore[assignment]
         """Return the response to a request that asks the model for something."""
+        self.require_open()
         made = answer(
             self.ready_pipeline(),
             self.metrics,

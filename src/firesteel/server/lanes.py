@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from firesteel.errors import FiresteelError
 from firesteel.server.metrics import Metrics
 from firesteel.server.pace import Pace
-from firesteel.stream.response_events import WireEvent, encode
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
 from firesteel.wire.openai_responses import CreateEvent
 from firesteel.wire.socket_errors import error_frame
@@ -26,9 +26,8 @@ class LaneTransport:
 
     is_eager = True
 
-    def __init__(self, connection: "Connection", stream_id: str | None, metrics: Metrics) -> None:
+    def __init__(self, connection: "Connection", metrics: Metrics) -> None:
         self._connection = connection
-        self._lane: dict[str, str] = {} if stream_id is None else {"stream_id": stream_id}
         self._metrics = metrics
         self._pace = Pace(metrics.gaps, time.perf_counter())
 
@@ -36,13 +35,13 @@ class LaneTransport:
         """Send `events`, waiting for a slow reader."""
         await self._connection.send(events)
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
         """Tell how many tokens of the prompt are computed; while it is queued, how many requests are ahead."""
         if isinstance(progress, int):
             state: dict[str, int] = {"queued_ahead": progress}
         else:
             state = {"computed_tokens": progress.num_computed, "prompt_tokens": progress.num_prompt}
-        await self._connection.send([(PROGRESS, encode({"type": PROGRESS, "response_id": id, **state, **self._lane}))])
+        await self._connection.send([events.event(PROGRESS, response_id=id, **state)])
 
     def observe(self, event: Event) -> None:
         """Count what the engine says."""
@@ -96,9 +95,10 @@ class Lane:
     async def _answer(self, create: CreateEvent, num_bytes: int) -> None:
         connection, status = self._connection, 200
         try:
+            connection.service.require_open()
             turn = await connection.responses.turn(
                 create,
-                connection.transport(self._stream_id),
+                connection.transport(),
                 request_id=uuid.uuid4().hex,
                 scope=connection.scope,
                 num_bytes=num_bytes,

@@ -17,7 +17,7 @@ from firesteel.responses.service import Responses
 from firesteel.server.answer import EVENT_STREAM, Answer
 from firesteel.server.query import choice, flag, whole_number
 from firesteel.stream import response_events, sse
-from firesteel.stream.response_events import WireEvent
+from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
 from firesteel.wire.decode import decode
 from firesteel.wire.openai_responses import CompactBody, Item, PromptBody, ResponsesBody, SteerBody
@@ -42,7 +42,7 @@ class StreamAnswer(Answer):
         if self.is_streamed:
             await self.stream_bytes(b"".join(map(response_events.sse, events)))
 
-    async def progress(self, id: str, progress: Progress | int) -> None:
+    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
         """Keep the connection of a stream visibly alive."""
         if self.is_streamed:
             await self.stream_bytes(sse.comment(_told(progress)))

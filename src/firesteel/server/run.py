@@ -5,20 +5,23 @@ import os
 import signal
 import socket
 import sys
+import time
 from types import FrameType
 
 import uvicorn
 
 from firesteel.config import EngineConfig, ServerConfig
-from firesteel.errors import ConfigError, NotReady
+from firesteel.errors import ConfigError
 from firesteel.server.app import Service, create_app
 from firesteel.server.auth import check_bind
+from firesteel.server.closing import closing
 from firesteel.server.observe import Listener
 from firesteel.server.protocol import limited
 from firesteel.server.reload import Reload
 from firesteel.server.tls import Tls, uses_tls
 from firesteel.server.tracing import Tracing, is_configured, log_request
 
+POLL_SECONDS = 0.05
 LAST_WORD_SECONDS = 1.0  # at the end of the grace period, to tell clients why their stream ends
 
 
@@ -35,16 +38,27 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Stop listening and wait for the streams; those that outlast the grace period get an error."""
+        """Take nothing new and wait for what runs; what outlasts the grace period gets an error."""
         timer = asyncio.get_running_loop().call_later(self._service.config.grace_seconds, self._last_word)
+        self._service.is_closing = True
+        for listening in (*self.servers, *(sockets or ())):
+            listening.close()
         try:
+            await self._sockets_idle()  # uvicorn waits for HTTP, but closes WebSockets at once
             await super().shutdown(sockets)
         finally:
             timer.cancel()
 
+    async def _sockets_idle(self) -> None:
+        deadline = time.monotonic() + self._service.config.grace_seconds + LAST_WORD_SECONDS
+        while any(connection.is_busy for connection in self._service.sockets):
+            if self.force_exit or time.monotonic() > deadline:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
     def _last_word(self) -> None:
         if self._service.pipeline is not None:
-            self._service.pipeline.fail_all(NotReady("the server is shutting down", retry_after=5.0))
+            self._service.pipeline.fail_all(closing())
 
 
 def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | None = None) -> None:

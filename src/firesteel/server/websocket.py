@@ -55,10 +55,16 @@ class Connection:
         """The responses of this server. Raises NotReady."""
         return self.service.ready_responses()
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is being answered, or waits for its turn."""
+        return any(not lane.idle.is_set() for lane in self._lanes.values())
+
     async def serve(self) -> None:
         """Serve until the client leaves, takes nothing any more, or has been here for too long."""
         timer = asyncio.get_running_loop().call_later(self.service.config.socket_seconds, self._expire)
         self._reading = asyncio.ensure_future(self._read_all())
+        self.service.sockets.add(self)
         try:
             await self._reading
         except asyncio.CancelledError:
@@ -66,6 +72,7 @@ class Connection:
                 raise
         finally:
             timer.cancel()
+            self.service.sockets.discard(self)
             self._reading.cancel()
             await asyncio.gather(*(lane.close() for lane in self._lanes.values()))
             self._remember()
@@ -171,9 +178,9 @@ class Connection:
             await lane.idle.wait()
         await self._socket.close(GOING_AWAY)
 
-    def transport(self, stream_id: str | None) -> LaneTransport:
-        """Return where the events of a lane go."""
-        return LaneTransport(self, stream_id, self.service.metrics)
+    def transport(self) -> LaneTransport:
+        """Return where the events of a request go."""
+        return LaneTransport(self, self.service.metrics)
 
 
 def _unknown(kind: str) -> RequestError:

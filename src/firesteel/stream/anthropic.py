@@ -10,7 +10,7 @@ from typing import Any
 
 from firesteel.stream import sse
 from firesteel.stream.infill import stop_word
-from firesteel.stream.openai_chat import finish_of, parser_of, pieces_of
+from firesteel.stream.openai_chat import Parser, finish_of, parser_of, pieces_of
 from firesteel.stream.response import ResponseCollector, ResponseStream, encode
 from firesteel.types import Delta, Finish, Request, Tokenizer
 from firesteel.wire.anthropic import (
@@ -30,7 +30,7 @@ from firesteel.wire.anthropic import (
     ToolUseBlock,
 )
 from firesteel.wire.openai_common import WireUsage
-from firesteel.wire.tool_calls import CLOSE, CallBegin, Content, Piece, ToolCallParser
+from firesteel.wire.tool_calls import CLOSE, CallBegin, Content, Piece
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "cancelled": "max_tokens", "steered": "end_turn"}
 _Event = MessageStart | BlockStart | BlockDelta | BlockStop | MessageDelta | MessageStop
@@ -154,7 +154,7 @@ def usage_of(usage: WireUsage, request: Request) -> MessagesUsage:
 
 
 def stop_of(
-    request: Request, tokenizer: Tokenizer, parser: ToolCallParser | None, finish: Finish, num_text: int
+    request: Request, tokenizer: Tokenizer, parser: Parser | None, finish: Finish, num_text: int
 ) -> tuple[str, str | None]:
     """Return why the message ended, and the stop sequence that did it."""
     if finish.reason == "stop" and parser is not None and parser.num_calls:

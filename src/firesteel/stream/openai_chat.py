@@ -5,13 +5,15 @@ usage chunk without choices if it was asked for, `[DONE]`.
 """
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from firesteel.stream import sse
+from firesteel.stream.chat_calls import ChatCalls
 from firesteel.stream.logprobs import chat_logprobs
 from firesteel.stream.response import MARK, ResponseCollector, ResponseStream, encode
 from firesteel.stream.tally import FINISH_REASONS
 from firesteel.types import ChatPrompt, Delta, Finish, Request, Tokenizer, TokenLogprob
+from firesteel.wire.chat_tools import CustomCall, CustomDelta, FunctionCall, FunctionDelta, ToolCall, ToolCallDelta
 from firesteel.wire.openai_chat import (
     AssistantMessage,
     ChatChoice,
@@ -20,12 +22,8 @@ from firesteel.wire.openai_chat import (
     ChatCompletion,
     ChatDelta,
     ChatLogprobs,
-    FunctionCall,
-    FunctionDelta,
-    ToolCall,
-    ToolCallDelta,
 )
-from firesteel.wire.tool_calls import CallArguments, CallBegin, Content, Parsed, Piece, ToolCallParser
+from firesteel.wire.tool_calls import CLOSE, CallArguments, CallBegin, Content, Parsed, Piece, ToolCallParser
 
 
 class ChatStream(ResponseStream):
@@ -158,26 +156,33 @@ def response_id(request: Request) -> str:
     return f"chatcmpl-{request.id}"
 
 
-def parser_of(request: Request, choice: int, prefix: str = "call") -> ToolCallParser | None:
+Parser = ToolCallParser | ChatCalls
+
+
+def parser_of(request: Request, choice: int, prefix: str = "call") -> Parser | None:
     """Return what parses the calls of a choice; None when there are no tools to be called, or no answer."""
     prompt = request.prompts[0]
     assert isinstance(prompt, ChatPrompt)
     if not prompt.tools or prompt.tool_choice == "none" or request.max_tokens == 0:
         return None
-    return ToolCallParser(prefix=f"{prefix}_{request.id}_{choice}")
+    names, single = [tool["function"]["name"] for tool in prompt.tools], CLOSE in request.stop
+    prefix = f"{prefix}_{request.id}_{choice}"
+    if prompt.custom_tools:
+        return ChatCalls(prompt.custom_tools, prefix=prefix, names=names, single=single)
+    return ToolCallParser(prefix=prefix, names=names, single=single)
 
 
-def pieces_of(parser: ToolCallParser | None, text: str) -> list[Parsed]:
+def pieces_of(parser: Parser | None, text: str) -> list[Parsed]:
     """Return what `text` says."""
     return parser.feed(text) if parser else [Content(text)]
 
 
-def finish_of(parser: ToolCallParser | None, finish: Finish) -> list[Parsed]:
+def finish_of(parser: Parser | None, finish: Finish) -> list[Parsed]:
     """Return what was still held when the answer ended."""
     return parser.finish(is_cut=finish.reason != "stop") if parser else []
 
 
-def _finish_reason(parser: ToolCallParser | None, finish: Finish) -> str:
+def _finish_reason(parser: Parser | None, finish: Finish) -> str:
     called = parser is not None and parser.num_calls > 0
     return "tool_calls" if called and finish.reason == "stop" else FINISH_REASONS[finish.reason]
 
@@ -185,11 +190,17 @@ def _finish_reason(parser: ToolCallParser | None, finish: Finish) -> str:
 def _chat_delta(piece: Piece) -> ChatDelta:
     if isinstance(piece, Content):
         return ChatDelta(content=piece.text)
+    call = ToolCallDelta(index=piece.index)
+    name: str | UnsetType = UNSET
+    text = ""
     if isinstance(piece, CallBegin):
-        function = FunctionDelta(name=piece.name, arguments="")
-        call = ToolCallDelta(index=piece.index, id=piece.id, type="function", function=function)
+        call.id, call.type, name = piece.id, "custom" if piece.is_custom else "function", piece.name
     else:
-        call = ToolCallDelta(index=piece.index, function=FunctionDelta(arguments=piece.text))
+        text = piece.text
+    if piece.is_custom:
+        call.custom = CustomDelta(name=name, input=text)
+    else:
+        call.function = FunctionDelta(name=name, arguments=text)
     return ChatDelta(tool_calls=[call])
 
 
@@ -198,10 +209,23 @@ def _message(pieces: list[Piece]) -> AssistantMessage:
     calls: list[ToolCall] = []
     for piece in pieces:
         if isinstance(piece, CallBegin):
-            calls.append(ToolCall(id=piece.id, function=FunctionCall(name=piece.name, arguments="")))
+            calls.append(_call(piece))
         elif isinstance(piece, CallArguments):
-            calls[piece.index].function.arguments += piece.text
+            _add(calls[piece.index], piece.text)
     return AssistantMessage(
         content=None if calls and not content else content,
         tool_calls=calls or UNSET,
     )
+
+
+def _call(begin: CallBegin) -> ToolCall:
+    if begin.is_custom:
+        return ToolCall(id=begin.id, type="custom", custom=CustomCall(name=begin.name, input=""))
+    return ToolCall(id=begin.id, function=FunctionCall(name=begin.name, arguments=""))
+
+
+def _add(call: ToolCall, text: str) -> None:
+    if isinstance(call.custom, CustomCall):
+        call.custom.input += text
+    elif isinstance(call.function, FunctionCall):
+        call.function.arguments += text

@@ -20,6 +20,7 @@ from firesteel.wire.response_object import (
     Status,
 )
 from firesteel.wire.response_tools import ToolBox
+from firesteel.wire.tool_calls import CLOSE
 
 KNOWN_FAILURES = (ContextTooLong.code, Overloaded.code)
 """Codes that clients act upon; any other failure is a `server_error` to them."""
@@ -46,7 +47,8 @@ class ResponseWriter:
         self._request = request
         self._tally = Tally(request)
         ids = self.response.id.removeprefix("resp_")
-        self._output = OutputWriter(ids, self._tools, self._events, self._tokenizer, self._tally)
+        single = CLOSE in request.stop
+        self._output = OutputWriter(ids, self._tools, self._events, self._tokenizer, self._tally, single=single)
 
     @property
     def is_in_call(self) -> bool:

@@ -10,6 +10,7 @@ from firesteel.stream.logprobs import chat_logprobs
 from firesteel.stream.response_events import Events, WireEvent, delta_head
 from firesteel.stream.tally import Tally
 from firesteel.types import FinishReason, Tokenizer, TokenLogprob
+from firesteel.wire.one_call import plain_text
 from firesteel.wire.openai_chat import ContentLogprob
 from firesteel.wire.response_object import (
     CustomCallItem,
@@ -42,9 +43,14 @@ class Call(msgspec.Struct):
 
 
 class OutputWriter:
-    """Writes the items of one response. `ids` makes their ids; `items` holds those that are done."""
+    """Writes the items of one response. `ids` makes their ids; `items` holds those that are done.
 
-    def __init__(self, ids: str, tools: ToolBox, events: Events, tokenizer: Tokenizer, tally: Tally) -> None:
+    With `single`, calls without tags are made once only.
+    """
+
+    def __init__(
+        self, ids: str, tools: ToolBox, events: Events, tokenizer: Tokenizer, tally: Tally, *, single: bool = False
+    ) -> None:
         self.items: list[OutputItem] = []
         self._ids = ids
         self._tools = tools
@@ -52,7 +58,8 @@ class OutputWriter:
         self._tokenizer = tokenizer
         self._tally = tally
         self._customs = CustomCalls() if any(tool.kind == "custom" for tool in tools.values()) else None
-        self._parser = ToolCallParser() if tools else None
+        names = [name for tool in tools.values() for name in (tool.name, tool.own_name)]
+        self._parser = ToolCallParser(names=names, single=single) if tools else None
         self._parts: list[str] = []  # all of the answer, as the model wrote it
         self._message: list[str] | None = None  # the texts of the open message
         self._call: Call | None = None  # the open call
@@ -63,8 +70,10 @@ class OutputWriter:
     @property
     def is_in_call(self) -> bool:
         """Whether the model is writing a call at this moment."""
+        if self._parser is None:
+            return False
         text = "".join(self._parts)
-        return bool(self._tools) and text.rfind(OPEN) > text.rfind(CLOSE)
+        return self._parser.is_in_bare_call or text.rfind(OPEN) > text.rfind(CLOSE)
 
     def feed(self, text: str, logprobs: list[TokenLogprob]) -> Iterator[WireEvent]:
         """Yield the events of more of the answer."""
@@ -219,7 +228,7 @@ def _item_of(call: Call, status: ItemStatus) -> OutputItem:
     name = call.tool.own_name if call.tool else call.name
     namespace = (call.tool.namespace if call.tool else None) or UNSET
     if call.id.startswith("ctc"):
-        text = call.text if call.is_plain else _plain_text(call.text)
+        text = call.text if call.is_plain else plain_text(call.text)
         return CustomCallItem(
             id=call.id, call_id=call.call_id, name=name, namespace=namespace, input=text, status=status
         )
@@ -235,10 +244,3 @@ def _decoded(text: str) -> object:
         return msgspec.json.decode(text)
     except msgspec.DecodeError:
         return {}
-
-
-def _plain_text(arguments: str) -> str:
-    """Return the text that a custom tool was meant to get when it was called like a function."""
-    decoded = _decoded(arguments)
-    values = list(decoded.values()) if isinstance(decoded, dict) else []
-    return values[0] if len(values) == 1 and isinstance(values[0], str) else arguments

@@ -121,8 +121,8 @@ class OutputConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     task_budget: Any = None
 
 
-class MessagesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """The body of `POST /v1/messages`; `count_tokens` takes the same without `max_tokens`."""
+class CountBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/messages/count_tokens`."""
 
     model: Annotated[str, Meta(min_length=1)]
     messages: Annotated[list[WireMessage], Meta(min_length=1)]
@@ -154,6 +154,12 @@ class MessagesBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     thread: Any = None
     user_profile_id: Any = None
     workspace_id: Any = None
+
+
+class MessagesBody(CountBody, forbid_unknown_fields=True, kw_only=True):
+    """The body of `POST /v1/messages`: the same, and how long the answer may be."""
+
+    max_tokens: Limit
 
 
 class MessagesUsage(msgspec.Struct, kw_only=True):

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from firesteel.wire.chat_tools import HistoryToolCall, Tool, ToolCall, ToolCallDelta, ToolChoice
 from firesteel.wire.openai_common import Firesteel, GenerationBody, Limit, WireUsage
 from firesteel.wire.response_format import Prediction
 
@@ -23,34 +24,6 @@ class ContentPart(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     file: Any = None
     cache_control: Any = None
     prompt_cache_breakpoint: Any = None
-
-
-class FunctionCall(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Name and arguments (a JSON text) of one call."""
-
-    name: str
-    arguments: str
-
-
-class ToolCall(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """One call that the assistant made: in a message of the history, and in our response."""
-
-    id: str
-    type: Literal["function"] = "function"
-    function: FunctionCall
-
-
-class HistoryFunctionCall(FunctionCall, forbid_unknown_fields=True, kw_only=True):
-    """A call's name and arguments in the history; the SDK's stream helper leaves its parsed copy in."""
-
-    parsed_arguments: Any = None
-
-
-class HistoryToolCall(ToolCall, forbid_unknown_fields=True, kw_only=True):
-    """A call in the history; clients that put it together from a stream leave its `index` in."""
-
-    function: HistoryFunctionCall
-    index: Any = None
 
 
 class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -71,36 +44,6 @@ class ChatMessage(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     function_call: Any = None
 
 
-class FunctionTool(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """What a tool is called, what it does, and the JSON schema of its arguments."""
-
-    name: Annotated[str, Meta(min_length=1, max_length=256)]
-    description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: bool | None = None
-
-
-class Tool(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """A tool that the model may call."""
-
-    type: Literal["function"]
-    function: FunctionTool
-    cache_control: Any = None
-
-
-class NamedFunction(msgspec.Struct, forbid_unknown_fields=True):
-    """The name of a tool."""
-
-    name: str
-
-
-class NamedToolChoice(msgspec.Struct, forbid_unknown_fields=True):
-    """`tool_choice` that names the one tool to be called."""
-
-    type: Literal["function"]
-    function: NamedFunction
-
-
 class ChatBody(GenerationBody, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/chat/completions`."""
 
@@ -109,7 +52,7 @@ class ChatBody(GenerationBody, forbid_unknown_fields=True, kw_only=True):
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Meta(ge=0, le=20)] | None = None
     tools: list[Tool] | None = None
-    tool_choice: Literal["auto", "none", "required"] | NamedToolChoice | None = None
+    tool_choice: Literal["auto", "none", "required"] | ToolChoice | None = None
     parallel_tool_calls: bool | None = None
     prediction: Prediction | None = None
 
@@ -176,22 +119,6 @@ class ChatCompletion(msgspec.Struct, kw_only=True):
     usage: WireUsage
     firesteel: Firesteel
     service_tier: str | UnsetType = UNSET
-
-
-class FunctionDelta(msgspec.Struct, kw_only=True):
-    """A piece of a call."""
-
-    name: str | UnsetType = UNSET
-    arguments: str
-
-
-class ToolCallDelta(msgspec.Struct, kw_only=True):
-    """A piece of call number `index`; only the first piece has an id, a type and a name."""
-
-    index: int
-    id: str | UnsetType = UNSET
-    type: Literal["function"] | UnsetType = UNSET
-    function: FunctionDelta
 
 
 class ChatDelta(msgspec.Struct, kw_only=True):

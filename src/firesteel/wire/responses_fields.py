@@ -28,7 +28,6 @@ NOTED: dict[str, str] = {
     "stream_options.include_obfuscation": "events carry no padding",
     "text.format.description": "not shown to the model; say it in a message",
     "text.verbosity": "the models served do not know it; say it in a message",
-    "truncation": "nothing is dropped unasked: a prompt that is too long is a 400",
     "user": "no user accounts are kept",
     "input.content.input_image": "text only: the model is told that an image was left out",
     "input.content.input_file": "text only: the model is told that a file was left out",
@@ -62,7 +61,7 @@ def examine(body: msgspec.Struct) -> tuple[str, ...]:
         value = getattr(body, name)
         if name in REFUSED and value is not None:
             raise RequestError(f"`{name}` cannot be honoured: {REFUSED[name].remedy}", param=name)
-        if name in NOTED and name != "include" and _asks(value) and value != "disabled":
+        if name in NOTED and name != "include" and _asks(value):
             noted.append(name)
         elif isinstance(value, msgspec.Struct):
             noted += _nested(value, name)

@@ -8,67 +8,55 @@ The pieces, put together, do not depend on how the text was cut (law 2). A call 
 name is known, and its arguments as they come, as valid JSON. What models get wrong is repaired where that is
 certain (`json_repair`; tags or braces that are missing). A call that is not certain is reported as
 `Malformed`, and never becomes content. White space around a call belongs to the syntax. The tag without an
-object after it is content, as in a text about this syntax: no such text is ever lost.
+object after it is content, as in a text about this syntax: no such text is ever lost. An answer that is nothing
+but JSON which names known tools is calls as well (`bare_calls`).
 """
 
-import json
-import re
+from collections.abc import Iterable
 
-import msgspec
-
-from firesteel.wire.json_repair import JsonRepair, repair_json
-
-OPEN = "<tool_call>"
-CLOSE = "</tool_call>"
-
-_HEAD = re.compile(r'\{"name": "((?:[^"\\]|\\.)*)"(, "(?:arguments|parameters)": \{)?')
-
-
-class Content(msgspec.Struct, frozen=True):
-    """Text of the answer itself."""
-
-    text: str
-
-
-class CallBegin(msgspec.Struct, frozen=True):
-    """Call number `index` of this answer names its tool."""
-
-    index: int
-    id: str
-    name: str
-
-
-class CallArguments(msgspec.Struct, frozen=True):
-    """A part of the arguments of call number `index`: together JSON, valid unless `Malformed` or a cut says other."""
-
-    index: int
-    text: str
-
-
-class Malformed(msgspec.Struct, frozen=True):
-    """The raw text of a call that could not be read, or not to its end."""
-
-    text: str
-
-
-Piece = Content | CallBegin | CallArguments
-Parsed = Piece | Malformed
+from firesteel.wire.bare_calls import may_be_calls, read_bare
+from firesteel.wire.one_call import CLOSE as CLOSE
+from firesteel.wire.one_call import OPEN as OPEN
+from firesteel.wire.one_call import Call, start_of_partial
+from firesteel.wire.one_call import CallArguments as CallArguments
+from firesteel.wire.one_call import CallBegin as CallBegin
+from firesteel.wire.one_call import Content as Content
+from firesteel.wire.one_call import Malformed as Malformed
+from firesteel.wire.one_call import Parsed as Parsed
+from firesteel.wire.one_call import Piece as Piece
 
 
 class ToolCallParser:
-    """Splits the text of one answer into content and calls; ids are `{prefix}_{index}`."""
+    """Splits the text of one answer into content and calls; ids are `{prefix}_{index}`.
 
-    def __init__(self, *, prefix: str = "call") -> None:
-        self.num_calls = 0  # that have begun
+    `names` are the tools that may also be called without tags; with `single`, that is done once. `num_before` calls
+    of the answer were read by somebody else.
+    """
+
+    def __init__(
+        self, *, prefix: str = "call", names: Iterable[str] = (), single: bool = False, num_before: int = 0
+    ) -> None:
+        self.num_calls = num_before  # that have begun
         self._prefix = prefix
         self._buffer = ""  # what is not yet decided, outside of a call
-        self._call: _Call | None = None
+        self._call: Call | None = None
         self._after_call = False
         self._closed = False  # the closing tag of the last call was seen
+        self._names = frozenset(names)
+        self._is_single = single
+        self.may_be_bare = bool(self._names)  # nothing has been said yet that is no call without tags
+
+    @property
+    def is_in_bare_call(self) -> bool:
+        """Whether all of the answer so far is held, since it may be calls without tags."""
+        return self.may_be_bare and bool(self._buffer.strip())
 
     def feed(self, text: str) -> list[Parsed]:
         """Return the pieces that `text` decides."""
         self._buffer += text
+        if self.may_be_bare and may_be_calls(self._buffer, self._names):
+            return []
+        self.may_be_bare = False
         pieces: list[Parsed] = []
         while self._advance(pieces):
             pass
@@ -76,7 +64,7 @@ class ToolCallParser:
 
     def finish(self, *, is_cut: bool = False) -> list[Parsed]:
         """Return what was still held; `is_cut`: the answer did not end by itself, so nothing is completed."""
-        pieces: list[Parsed] = []
+        pieces = self._end_bare(is_cut=is_cut) if self.may_be_bare else []
         if self._call is not None:
             self._call.feed(self._buffer, pieces, is_last=True)
             self._call.finish(pieces, is_cut=is_cut)
@@ -85,6 +73,16 @@ class ToolCallParser:
             pieces.append(Content(self._buffer))
         self._buffer = ""
         return _joined(pieces)
+
+    def _end_bare(self, *, is_cut: bool) -> list[Parsed]:
+        """Read what was held back, now that it is all of the answer."""
+        self.may_be_bare = False
+        pieces = read_bare(self._buffer, self._names, self._prefix, is_single=self._is_single, is_cut=is_cut)
+        if not pieces:
+            return self.feed("")
+        self._buffer = ""
+        self.num_calls = sum(isinstance(piece, CallBegin) for piece in pieces)
+        return pieces
 
     def _advance(self, pieces: list[Parsed]) -> bool:
         """Move on by one decision; false when more text is needed."""
@@ -96,7 +94,7 @@ class ToolCallParser:
 
     def _read_content(self, pieces: list[Parsed]) -> bool:
         tag = self._buffer.find(OPEN)
-        end = tag if tag >= 0 else _start_of_partial(OPEN, self._buffer)
+        end = tag if tag >= 0 else start_of_partial(OPEN, self._buffer)
         self._release(len(self._buffer[:end].rstrip()), pieces)
         if tag < 0:
             return False
@@ -111,11 +109,11 @@ class ToolCallParser:
         if not body.startswith("{"):
             self._release(begin, pieces)
             return True
-        self._call = _Call(self.num_calls, f"{self._prefix}_{self.num_calls}")
+        self._call = Call(self.num_calls, f"{self._prefix}_{self.num_calls}")
         self._buffer = body
         return True
 
-    def _read_call(self, call: "_Call", pieces: list[Parsed]) -> bool:
+    def _read_call(self, call: "Call", pieces: list[Parsed]) -> bool:
         self._buffer = call.feed(self._buffer, pieces)
         if not call.has_ended:
             return False
@@ -146,120 +144,6 @@ class ToolCallParser:
         self._buffer = self._buffer[end:]
 
 
-class _Call:
-    """One call, from the brace that opens its object to the closing tag."""
-
-    def __init__(self, index: int, id: str) -> None:
-        self.has_begun = False
-        self.has_ended = False
-        self._index = index
-        self._id = id
-        self._repair = JsonRepair()
-        self._raw: list[str] = []
-        self._written = ""  # the object so far, as valid JSON
-        self._has_arguments = False  # all of them
-
-    def feed(self, text: str, pieces: list[Parsed], *, is_last: bool = False) -> str:
-        """Read on, add to `pieces` what is decided, and return what was not read: there more text is needed."""
-        at = 0
-        while at < len(text) and not self._repair.is_broken:
-            if not self._repair.in_string and text[at] == "<" and CLOSE.startswith(text[at : at + len(CLOSE)]):
-                if len(text) - at < len(CLOSE) and not is_last:
-                    break
-                self.finish(pieces)
-            else:
-                at = self._step(text, at, pieces)
-            if self.has_ended:
-                return text[at:]
-        return self._skip(text[at:], pieces, is_last=is_last) if self._repair.is_broken else text[at:]
-
-    def _step(self, text: str, start: int, pieces: list[Parsed]) -> int:
-        at, written = self._repair.step(text, start)
-        self._raw.append(text[start:at])
-        if not written:
-            return at
-        if self.has_begun:
-            self._add_arguments(written, pieces)
-        else:
-            self._written += written
-            self._look_for_head(pieces)
-        if self._repair.is_complete:
-            self._end_whole(pieces)
-        return at
-
-    def _add_arguments(self, written: str, pieces: list[Parsed]) -> None:
-        if not self._has_arguments:
-            pieces.append(CallArguments(self._index, written))
-            self._has_arguments = self._repair.depth == 1
-
-    def _look_for_head(self, pieces: list[Parsed]) -> None:
-        head = _HEAD.fullmatch(self._written) if self._repair.depth == 2 else None
-        if head is not None and head[2]:
-            self._begin(_unquoted(head[1]), "{", pieces)
-
-    def _begin(self, name: str, arguments: str, pieces: list[Parsed]) -> None:
-        """Report the call, if its name can be one."""
-        if name and name.isprintable():
-            self.has_begun = True
-            pieces += (CallBegin(self._index, self._id, name), CallArguments(self._index, arguments))
-
-    def _end_whole(self, pieces: list[Parsed]) -> None:
-        """End with an object that is complete; report it if it was not while it came."""
-        self.has_ended = True
-        if self.has_begun:
-            return
-        name, arguments = _read_whole(self._written)
-        self._begin(name, arguments, pieces)
-        if not (self.has_begun and arguments.startswith("{")):
-            pieces.append(Malformed("".join(self._raw)))
-
-    def _skip(self, text: str, pieces: list[Parsed], *, is_last: bool) -> str:
-        """Go on to the closing tag, since nothing before it can be read; return what was not read."""
-        end = text.find(CLOSE)
-        self.has_ended = end >= 0
-        if end < 0:
-            end = len(text) if is_last else _start_of_partial(CLOSE, text)
-        self._raw.append(text[:end])
-        if end and self.has_begun and not self._has_arguments:
-            pieces.append(CallArguments(self._index, text[:end]))
-        if self.has_ended:
-            self._end_broken(pieces)
-        return text[end:]
-
-    def _end_broken(self, pieces: list[Parsed]) -> None:
-        """Report a call that cannot be read; one whose arguments came before the fault is good."""
-        if self._has_arguments:
-            return
-        raw = "".join(self._raw)
-        head = None if self.has_begun else _HEAD.match(self._written)
-        if head is not None:
-            self._begin(_unquoted(head[1]), raw, pieces)
-        pieces.append(Malformed(raw))
-
-    def finish(self, pieces: list[Parsed], *, is_cut: bool = False) -> None:
-        """End before the object did: with the closing tag, or with the answer."""
-        if self.has_ended:
-            return
-        self.has_ended = True
-        depth = self._repair.depth
-        closing = "" if is_cut else self._repair.close()
-        if not self._repair.is_complete:
-            self._end_unfinished(pieces, is_cut=is_cut)
-        elif not self.has_begun:
-            self._written += closing
-            self._end_whole(pieces)
-        elif not self._has_arguments:
-            assert depth > 1
-            pieces.append(CallArguments(self._index, closing[:-1]))
-
-    def _end_unfinished(self, pieces: list[Parsed], *, is_cut: bool) -> None:
-        """Report what has no certain end. A cut is no fault of a call that has begun: its client sees `length`."""
-        if not is_cut or (self.has_begun and self._repair.is_broken):
-            self._end_broken(pieces)
-        elif not self.has_begun:
-            pieces.append(Malformed("".join(self._raw)))
-
-
 def _joined(pieces: list[Parsed]) -> list[Parsed]:
     """Put neighbouring pieces of the same arguments together."""
     joined: list[Parsed] = []
@@ -270,27 +154,3 @@ def _joined(pieces: list[Parsed]) -> list[Parsed]:
         else:
             joined.append(piece)
     return joined
-
-
-def _unquoted(written: str) -> str:
-    text: str = json.loads(f'"{written}"')
-    return text
-
-
-def _read_whole(written: str) -> tuple[str, str]:
-    """Return name and arguments (JSON, an object unless the model wrote something else) of a complete call."""
-    try:
-        call = json.loads(written)
-        arguments = call.get("arguments", call.get("parameters")) or {}
-        if isinstance(arguments, str) and (repaired := repair_json(arguments)):
-            arguments = json.loads(repaired)
-        name = call.get("name")
-        return name if isinstance(name, str) else "", json.dumps(arguments, ensure_ascii=False, allow_nan=False)
-    except (ValueError, RecursionError):  # no JSON that others would read: too deep, or a number too large
-        return "", ""
-
-
-def _start_of_partial(tag: str, text: str) -> int:
-    """Return where `text` ends in what may be the beginning of `tag`; its length when it does not."""
-    start = text.rfind("<")
-    return start if start >= 0 and tag.startswith(text[start:]) else len(text)

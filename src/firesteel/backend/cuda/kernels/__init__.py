@@ -8,6 +8,10 @@ if TYPE_CHECKING:
 
 def select(device: Any) -> "Kernels":
     """Return the kernels that a step of few rows runs on: Triton's on a GPU, plain ones elsewhere."""
+    if device.type == "cuda":
+        from firesteel.backend.cuda.kernels.fused import TritonKernels
+
+        return TritonKernels()
     from firesteel.backend.cuda.kernels.plain import PlainKernels
 
     return PlainKernels()

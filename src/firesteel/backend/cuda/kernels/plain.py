@@ -52,8 +52,9 @@ class PlainKernels:
             queries = normalised(queries, layer.query_norm, shape.epsilon)
         if layer.key_norm is not None:
             keys = normalised(keys, layer.key_norm, shape.epsilon)
-        angles = (positions[:, None] * weights.frequencies.double()).float()[:, None, :]
-        cosine, sine = angles.cos(), angles.sin()
+        # In float32 the angle of position 100,000 would be off by 0.004.
+        angles = (positions[:, None] * weights.frequencies.double())[:, None, :]
+        cosine, sine = angles.cos().float(), angles.sin().float()
         kv[0].flatten(0, 1)[slots] = rotated(keys, cosine, sine).to(kv.dtype)
         kv[1].flatten(0, 1)[slots] = values.to(kv.dtype)
         return rotated(queries, cosine, sine)
