@@ -20,7 +20,7 @@ from firesteel.backend import open_tokenizer
 from firesteel.config import EngineConfig, ServerConfig, kv_folder
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
-from firesteel.errors import FiresteelError, NotReady, RequestError, UnknownModel
+from firesteel.errors import FiresteelError, NotReady, UnknownModel
 from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
@@ -33,9 +33,9 @@ from firesteel.server.metrics import Metrics
 from firesteel.server.observe import Listener, Observed, request_id
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
+from firesteel.server.refusals import not_there, our_fault, told
 from firesteel.server.reload import Reload
 from firesteel.server.stored import open_responses
-from firesteel.wire.errors import encode_error
 from firesteel.wire.health import Health
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
@@ -249,7 +249,7 @@ def create_app(service: Service) -> Starlette:
         routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
         middleware=[*observers, Middleware(Origins, lambda: service.config.cors_origins)],
         lifespan=lifespan,
-        exception_handlers={FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault},
+        exception_handlers={FiresteelError: told, HTTPException: not_there, Exception: our_fault},
     )
     app.state.service = service
     return app
@@ -270,39 +270,3 @@ def _guarded(route: Route) -> Route:
         return await endpoint(request)
 
     return Route(route.path, guarded, methods=list(route.methods or ()))
-
-
-async def _error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, FiresteelError)
-    headers = {"x-request-id": getattr(request.state, "request_id", "")}
-    if isinstance(error, NotReady):
-        headers["retry-after"] = str(round(error.retry_after))
-    return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
-
-
-async def _http_error(request: Request, error: Exception) -> Response:
-    """Put unknown paths and methods into the same shape as every other error."""
-    assert isinstance(error, HTTPException)
-    allowed = methods_of(request.url.path)
-    headers = {"allow": ", ".join(allowed)} if error.status_code == 405 else dict(error.headers or {})
-    known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in routes())
-    wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
-    wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
-    body = encode_error(wrapped, _kind(request))
-    return Response(body, error.status_code, headers, media_type="application/json")
-
-
-def methods_of(path: str) -> list[str]:
-    """Return the methods that `path` takes; what serves it may be several routes of one pattern."""
-    served = next((route.path for route in routes() if route.path_regex.match(path)), None)
-    return sorted({method for route in routes() if route.path == served for method in route.methods or ()})
-
-
-async def _our_fault(request: Request, error: Exception) -> Response:
-    wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
-    return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
-
-
-def _kind(request: Request) -> str:
-    """Return the kind of request whose wire format an error is written in."""
-    return "messages" if request.url.path.startswith("/v1/messages") else "chat"

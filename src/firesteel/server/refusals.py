@@ -1,0 +1,48 @@
+"""Errors that no answer has taken care of, in the wire format of the path."""
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from firesteel.errors import FiresteelError, NotReady, RequestError
+from firesteel.wire.errors import encode_error
+
+
+async def told(request: Request, error: Exception) -> Response:
+    """Answer one of our own errors."""
+    assert isinstance(error, FiresteelError)
+    headers = {"x-request-id": getattr(request.state, "request_id", "")}
+    if isinstance(error, NotReady):
+        headers["retry-after"] = str(round(error.retry_after))
+    return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
+
+
+async def not_there(request: Request, error: Exception) -> Response:
+    """Put unknown paths and methods into the same shape as every other error."""
+    assert isinstance(error, HTTPException)
+    routes = [route for route in request.app.routes if isinstance(route, Route)]
+    allowed = methods_of(request.url.path, routes)
+    headers = {"allow": ", ".join(allowed)} if error.status_code == 405 else dict(error.headers or {})
+    known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in routes)
+    wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
+    wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
+    body = encode_error(wrapped, _kind(request))
+    return Response(body, error.status_code, headers, media_type="application/json")
+
+
+def methods_of(path: str, routes: list[Route]) -> list[str]:
+    """Return the methods that `path` takes; what serves it may be several routes of one pattern."""
+    served = next((route.path for route in routes if route.path_regex.match(path)), None)
+    return sorted({method for route in routes if route.path == served for method in route.methods or ()})
+
+
+async def our_fault(request: Request, error: Exception) -> Response:
+    """Answer for a bug of ours."""
+    wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
+    return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
+
+
+def _kind(request: Request) -> str:
+    """Return the kind of request whose wire format an error is written in."""
+    return "messages" if request.url.path.startswith("/v1/messages") else "chat"
