@@ -10,6 +10,7 @@ from firesteel.session.recall import RecallingTokenizer
 from firesteel.stream.mailbox import Addressed, Mailbox
 from firesteel.stream.time_limit import TimeLimit
 from firesteel.types import Delta, EngineClient, Event, Failure, Finish, Request, Rewind, Work
+from firesteel.visit import UNCOUNTED, Visit
 
 
 class Forgetful:
@@ -38,8 +39,11 @@ class Succession(msgspec.Struct, frozen=True):
 class Call:
     """The sequences of one request. Those that steering adds are choice 0, as what they succeed."""
 
-    def __init__(self, engine: EngineClient, request: Request, prompts: list[Prepared]) -> None:
+    def __init__(
+        self, engine: EngineClient, request: Request, prompts: list[Prepared], visit: Visit = UNCOUNTED
+    ) -> None:
         self.request = request
+        self.visit = visit
         self.prompts = prompts
         self.num_prompt_tokens = len(prompts[0].tokens)  # of the first prompt, which is computed first
         self.created = int(time.time())
@@ -48,6 +52,7 @@ class Call:
         self._limit = TimeLimit(request.predict_seconds) if request.predict_seconds is not None else None
         self._live: dict[str, int] = {}
         self._successions: dict[str, Succession] = {}
+        self._has_spoken = False
         self._history: list[int] = []  # all tokens of choice 0 whose sequences have ended
 
     @property
@@ -69,6 +74,7 @@ class Call:
         """Hand the sequences to the engine."""
         self._live = {work.id: choice for choice, work in enumerate(works)}
         for choice, work in enumerate(works):
+            self.visit.started()
             self._engine.add(work, partial(self._deliver, choice))
 
     def steer(self, work: Work, remember: Callable[[list[int]], None]) -> None:
@@ -80,13 +86,20 @@ class Call:
         running = self.running
         self._successions[work.id] = Succession(work.tokens, remember)
         self._live[work.id] = 0
+        self.visit.started()
         self._engine.steer(running, work, partial(self._deliver, 0))
 
     def _deliver(self, choice: int, event: Event) -> None:
         """Take an event of a choice; what was computed is remembered, also when the client has left."""
         if isinstance(event, Finish):
             self._remember(choice, event)
-        elif self._limit and isinstance(event, Delta) and self._limit.is_over(event, time.monotonic()):
+            self.visit.ended(event.usage, has_prompt=choice % self.request.n == 0)
+        elif isinstance(event, Failure):
+            self.visit.ended(None)
+        elif not self._has_spoken and isinstance(event, Delta) and event.text:
+            self._has_spoken = True
+            self.visit.spoke()
+        if self._limit and isinstance(event, Delta) and self._limit.is_over(event, time.monotonic()):
             self._engine.cancel(event.id)
         self._mailbox.put(choice, event)
 

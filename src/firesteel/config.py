@@ -73,6 +73,11 @@ def response_file() -> str:
     return str(home() / "responses.db")
 
 
+def ledger_file() -> str:
+    """Return the file that holds the ledger, where it is kept in SQLite."""
+    return str(home() / "ledger.db")
+
+
 def key_file() -> str:
     """Return the file that holds the hashes of API keys."""
     return str(home() / "keys.json")
@@ -83,6 +88,9 @@ def learned_folder(config: EngineConfig) -> Path:
     return kv_folder(config).with_name(kv_folder(config).name + "-learned")
 
 
+SECRET_FIELDS = ("api_keys", "ledger")  # which no log may show; a URL may hold a password
+
+
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the HTTP server needs to know."""
 
@@ -90,6 +98,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8080
     api_keys: tuple[str, ...] = ()  # of which a client must send one; each has warm state of its own
     key_file: str | None = None  # more of them, hashed, with limits; None = `key_file()`, "none" = no file
+    requests_per_minute: int | None = None  # of a key that has no limit of its own; None = as many as it likes
+    tokens_per_minute: int | None = None  # the same, read and written
+    ledger: str | None = None  # URL or SQLite file; None = `ledger_file()`, "none" = no ledger
+    price_input: float = 5.0  # dollars for a million tokens
+    price_output: float = 15.0
+    price_cached: float | None = None  # of the warm part of prompts; None = `price_input`
     max_queue: int = 64  # requests that may wait beyond the live ones
     max_body_bytes: int = 16 * 1024 * 1024
     grace_seconds: float = 10.0
@@ -110,6 +124,6 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     def __repr__(self) -> str:
         """Return the settings without the keys, which no log may show."""
-        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name != "api_keys"}
+        shown = {name: getattr(self, name) for name in self.__struct_fields__ if name not in SECRET_FIELDS}
         settings = ", ".join(f"{name}={value!r}" for name, value in shown.items())
         return f"ServerConfig({settings}, api_keys=<{len(self.api_keys)}>)"

@@ -29,6 +29,7 @@ from firesteel.session.recall import TokenRecall
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
 from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInfo, Request, Tokenizer, Work
+from firesteel.visit import UNCOUNTED, Visit
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
@@ -39,8 +40,7 @@ WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
 Waiting = Callable[[Request, int], Awaitable[None]]
 
 
-async def _wait_silently(_request: Request, _num_ahead: int) -> None:
-    pass
+async def _wait_silently(_: Request, __: int) -> None: ...
 
 
 RENDER_NICENESS = 10  # 50 kB take 27 ms to tokenise: time that the model's threads must not wait for
@@ -89,16 +89,17 @@ class Pipeline:
         *,
         scope: str = "",
         headers: Mapping[str, str] = NO_HEADERS,
+        visit: Visit = UNCOUNTED,
     ) -> AsyncIterator[Call]:
         """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
         `waiting` is awaited every second until then, with the number of requests before this one; `scope`
-        says whose warm state may serve it, `headers` may say which conversation it belongs to. Raises
-        RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
+        says whose warm state may serve it, `headers` may say which conversation it belongs to, `visit` counts it.
+        Raises RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
         """
         self.admission.require_room()  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
-        async with self.run(request, len(body), waiting, scope=scope) as call:
+        async with self.run(request, len(body), waiting, scope=scope, visit=visit) as call:
             yield call
 
     @asynccontextmanager
@@ -110,12 +111,14 @@ class Pipeline:
         *,
         scope: str = "",
         known: Sequence[int] = (),
+        visit: Visit = UNCOUNTED,
     ) -> AsyncIterator[Call]:
         """Do the same for a request that was parsed from `num_bytes`.
 
         `known`: the tokens of its conversation up to the end of the last answer, so that only the rest is rendered.
         """
         self._check_model(request.model)
+        await visit.enter(request, self.model_id, num_bytes, self.context_tokens)
         with ExitStack() as stack:
             num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
             ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))
@@ -123,7 +126,7 @@ class Pipeline:
                 await waiting(request, self.admission.num_ahead(ticket))
             prompts = self._go_on(request, known) or await self._render(request, scope, num_bytes)
             request, works = self._works(request, scope, prompts)
-            call = Call(self._engine, request, prompts)
+            call = Call(self._engine, request, prompts, visit)
             self.calls.add(call)
             stack.callback(self.calls.discard, call)
             stack.callback(call.cancel)

@@ -24,6 +24,7 @@ from firesteel.server.lanes import LaneTransport
 from firesteel.server.metrics import Metrics
 from firesteel.stream import response_events, sse
 from firesteel.stream.response_events import WireEvent
+from firesteel.visit import UNCOUNTED
 from firesteel.wire.decode import decode
 from firesteel.wire.openai_responses import CreateEvent, ResponsesBody
 from tests.responses.stage import Recorder, Stage, check, settle
@@ -100,7 +101,7 @@ async def answer(case: Path) -> bytes:
 
 async def _over_a_socket(stage: Stage, create: CreateEvent, script: list[list[str]]) -> bytes:
     connection: Any = Connection()
-    transport = LaneTransport(connection, Metrics())
+    transport = LaneTransport(connection, Metrics(), UNCOUNTED)
     lane = create.stream_id
     turn = await stage.responses.turn(create, transport, request_id="r", connection=stage.connection, stream_id=lane)
     await play(stage, turn, script)

@@ -17,6 +17,7 @@ from firesteel.responses.turn import Turn
 from firesteel.session.response_store import MEMORY, ResponseStore
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Failure, FinishReason, Progress, Work
+from firesteel.visit import UNCOUNTED, Visit
 from firesteel.wire.openai_responses import Item, ResponsesBody
 from tests.pipeline.fake_engine import FakeEngine, make_pipeline
 
@@ -61,6 +62,7 @@ class Recorder:
 
     def __init__(self, *, is_eager: bool = True) -> None:
         self.is_eager = is_eager
+        self.visit: Visit = UNCOUNTED
         self.events: list[dict[str, Any]] = []
         self.told: list[Progress | int] = []
 

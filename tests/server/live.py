@@ -147,7 +147,8 @@ def serving(
         path.write_text(json.dumps(script))
         port = free_port()
         keep = () if "--disk-cache" in arguments else ("--disk-cache", "0")  # nothing of a test outlives it
-        where = ("--port", str(port), "--response-store", ":memory:", "--keys", f"{folder}/keys.json", *keep)
+        alone = ("--response-store", ":memory:", "--keys", f"{folder}/keys.json", "--ledger", "none")
+        where = ("--port", str(port), *alone, *keep)
         line = firesteel("serve", "--backend", "scripted", "--script", str(path), *where, *arguments)
         log = Path(folder, "log")
         with log.open("wb") as file:

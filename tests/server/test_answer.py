@@ -49,7 +49,7 @@ async def test_a_client_that_takes_nothing_is_given_up() -> None:
     await asyncio.wait_for(task, 5)
     assert client.engine.cancelled == [client.engine.works[0].id]
     assert client.pipeline.admission.num_in_flight == 0
-    assert 'status="499"' in client.metrics.render(None, num_refused=0, num_restarts=0).decode()
+    assert 'status="499"' in client.metrics.render(None, {}, num_refused=0, num_restarts=0).decode()
 
 
 @pytest.mark.parametrize("stream", [True, False])

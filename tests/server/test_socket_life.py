@@ -14,6 +14,7 @@ from firesteel.server.metrics import Metrics
 from firesteel.server.websocket import Connection
 from firesteel.service.keyring import ANYONE, Keyring
 from firesteel.types import Progress
+from firesteel.visit import UNCOUNTED
 from tests.responses.stage import Stage, settle
 
 
@@ -60,6 +61,7 @@ class Life:
             config=ServerConfig(**config),
             metrics=Metrics(),
             keyring=Keyring(None),
+            desk=SimpleNamespace(visit=lambda *_: UNCOUNTED),
             pipeline=stage.responses.pipeline,
             ready_responses=lambda: stage.responses,
             require_open=lambda: None,

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 START_SECONDS = 180.0
 STOP_SECONDS = 30.0  # ours brings what is warm to the disk first
 ENGINE_METRIC = "firesteel_engine"
-ALONE = ("--keys", "none")  # a benchmark asks without a key
+ALONE = ("--keys", "none", "--ledger", "none")  # a benchmark asks without a key, and is nobody's usage
 VERIFY_METRIC = "firesteel_verify_seconds"
 
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from firesteel.responses.turn import Turn
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
+from firesteel.visit import UNCOUNTED, Visit
 
 MAX_LOGS = 256  # ended responses whose events can still be read
 
@@ -16,7 +17,8 @@ class EventLog:
 
     is_eager = True
 
-    def __init__(self) -> None:
+    def __init__(self, visit: Visit = UNCOUNTED) -> None:
+        self.visit = visit
         self._events: list[WireEvent] = []
         self._has_ended = False
         self._more = asyncio.Event()
@@ -81,6 +83,7 @@ class Background:
         try:
             await turn.run()
         finally:
+            log.visit.close(200)
             log.end()
 
     def log(self, scope: str, id: str) -> EventLog | None:

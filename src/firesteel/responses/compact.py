@@ -13,6 +13,7 @@ from firesteel.responses.service import Responses
 from firesteel.responses.turn import Turn
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
+from firesteel.visit import Visit
 from firesteel.wire.openai_responses import CompactBody, Item, ResponsesBody
 from firesteel.wire.response_object import Compaction, OutputMessage
 
@@ -28,6 +29,9 @@ class Nobody:
 
     is_eager = False
 
+    def __init__(self, visit: Visit) -> None:
+        self.visit = visit
+
     async def send(self, events: list[WireEvent]) -> None:
         """Drop them."""
 
@@ -39,7 +43,7 @@ class Nobody:
 
 
 async def compact(
-    responses: Responses, body: CompactBody, *, request_id: str, scope: str, num_bytes: int
+    responses: Responses, body: CompactBody, nobody: Nobody, *, request_id: str, scope: str, num_bytes: int
 ) -> Compaction:
     """Return what is left of the conversation of `body`. Raises RequestError as a turn does."""
     known = await responses.known(body.previous_response_id, scope, None)
@@ -56,7 +60,7 @@ async def compact(
         max_output_tokens=SUMMARY_TOKENS,
         store=False,
     )
-    turn = await responses.turn(create, Nobody(), request_id=request_id, scope=scope, num_bytes=num_bytes)
+    turn = await responses.turn(create, nobody, request_id=request_id, scope=scope, num_bytes=num_bytes)
     await turn.run()
     return _compaction(turn, [*await responses.history(known.id, scope), *items])
 

@@ -4,12 +4,18 @@ from typing import Protocol
 
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
+from firesteel.visit import Visit
 
 
 class Transport(Protocol):
     """Where events go. `is_eager`: an early failure is an event too; else it is raised while nothing was sent."""
 
     is_eager: bool
+
+    @property
+    def visit(self) -> Visit:
+        """Who counts what the response costs."""
+        ...
 
     async def send(self, events: list[WireEvent]) -> None:
         """Send `events`, waiting for a slow reader."""

@@ -61,8 +61,7 @@ class Turn:
         self._refusal: Failure | None = None  # why there can be no successor
         self._next: Asked | None = None  # what goes on as a request of its own
         self._is_open = self._is_over = self._is_cut = self._has_sent = False
-        self._stop_reason = ""
-        self._keeps_partial = True
+        self._stop_reason, self._keeps_partial = "", True
         self._progress = Progress("", 0, 0)
         self.ended = asyncio.Event()
         self.ids = [self.response.id]  # of the responses, in their order
@@ -103,9 +102,11 @@ class Turn:
 
     async def _run_once(self, request: Request) -> None:
         known = self._responses.exact(self._asked, self.scope, self._connection)
-        async with self._pipeline.run(request, self._num_bytes, self._wait, scope=self.scope, known=known) as call:
-            self._call = call
-            self._running = call.running
+        visit = self._transport.visit
+        async with self._pipeline.run(
+            request, self._num_bytes, self._wait, scope=self.scope, known=known, visit=visit
+        ) as call:
+            self._call, self._running = call, call.running
             self._progress = Progress("", 0, call.num_prompt_tokens)
             self._writer.start(call.request)
             if self._transport.is_eager:

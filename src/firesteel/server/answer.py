@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Coroutine, Iterable
+from math import ceil
 from typing import Any
 
 from starlette.requests import ClientDisconnect, Request
@@ -19,11 +20,10 @@ from firesteel.stream import sse
 from firesteel.stream.mailbox import Addressed
 from firesteel.stream.openai import error_event
 from firesteel.types import Delta, Failure, Finish, Progress
+from firesteel.visit import UNCOUNTED, Headers, Visit
 from firesteel.wire.errors import encode_error, error_of
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
-
-Headers = list[tuple[bytes, bytes]]
 
 
 class ClientGone(Exception):
@@ -31,7 +31,12 @@ class ClientGone(Exception):
 
 
 class Answer:
-    """Answers one POST. As an ASGI app it sees the client leave, also while it only waits for the engine."""
+    """Answers one POST; `visit` counts it.
+
+    As an ASGI app it sees the client leave, also while it only waits for the engine.
+    """
+
+    is_counted = True  # by a visit of its own; not what asks the model for nothing
 
     def __init__(
         self,
@@ -52,21 +57,27 @@ class Answer:
         self._received_at = time.perf_counter()
         self._has_begun = False  # the response's status has been sent
         self._pace = Pace(metrics.gaps, self._received_at)
+        self.visit: Visit = UNCOUNTED
+        self._closes_visit = True
         self.service: Any = None  # whoever made this, for the answers that need more than the pipeline
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, and end all work for this request as soon as the client is gone."""
         self._send = send
-        status = 200
+        status = 500
         try:
             body = await self._read_body()
             await self._until_gone(self._in_time(body), receive)
+            status = 200
         except ClientGone:
             status = 499
         except FiresteelError as error:
             status = error.status
             await self._send_error(error)
-        self._metrics.answered(self._kind, status)
+        finally:
+            self._metrics.answered(self._kind, status)
+            if self._closes_visit:
+                self.visit.close(status)
 
     async def _read_body(self) -> bytes:
         self._check_size(int(self._request.headers.get("content-length", 0)))
@@ -117,7 +128,9 @@ class Answer:
 
     async def _answer(self, body: bytes) -> None:
         headers = self._request.headers
-        calling = self._pipeline.call(self._kind, body, self._id, self._wait, scope=self._scope, headers=headers)
+        calling = self._pipeline.call(
+            self._kind, body, self._id, self._wait, scope=self._scope, headers=headers, visit=self.visit
+        )
         async with calling as call:
             if call.request.stream:
                 await self._stream(call)
@@ -176,6 +189,7 @@ class Answer:
             (b"cache-control", b"no-store"),
             (b"request-id" if self._kind == "messages" else b"x-request-id", self._id.encode()),
             (b"openai-processing-ms", b"%d" % milliseconds),
+            *self.visit.headers(),
             *(extra or []),
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -197,7 +211,7 @@ class Answer:
             return
         extra = []
         if isinstance(error, Overloaded):
-            extra.append((b"retry-after", b"%d" % max(1, round(error.retry_after))))
+            extra.append((b"retry-after", b"%d" % max(1, ceil(error.retry_after))))
         await self._send_whole(encode_error(error, self._kind), error.status, extra)
 
 

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class CountAnswer(Answer):
     """Answers with the number of the prompt's tokens; the engine is not asked."""
 
+    is_counted = False
+
     async def _answer(self, body: bytes) -> None:
         count = self._pipeline.count_tokens(body, self._id, scope=self._scope, headers=self._request.headers)
         await self._send_whole(msgspec.json.encode(TokenCount(await count)))

@@ -10,7 +10,6 @@ from typing import Literal, TypeVar
 
 import msgspec
 from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
@@ -20,7 +19,7 @@ from firesteel.backend import open_tokenizer
 from firesteel.config import EngineConfig, ServerConfig, kv_folder
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
-from firesteel.errors import FiresteelError, NotReady, UnknownModel
+from firesteel.errors import NotReady, UnknownModel
 from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
@@ -29,13 +28,14 @@ from firesteel.server import anthropic, llama, openapi, responses, websocket
 from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
 from firesteel.server.closing import closing
+from firesteel.server.faults import HANDLERS
 from firesteel.server.metrics import Metrics
 from firesteel.server.observe import Listener, Observed, request_id
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
-from firesteel.server.refusals import not_there, our_fault, told
 from firesteel.server.reload import Reload
 from firesteel.server.stored import open_responses
+from firesteel.service.desk import open_desk
 from firesteel.wire.health import Health
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
@@ -57,6 +57,7 @@ class Service:
         self.engine = EngineProcess(engine_config)
         self.metrics = Metrics()
         self.keyring = keyring(config)
+        self.desk = open_desk(config)
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
@@ -66,10 +67,7 @@ class Service:
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
         self.listeners: list[Listener] = []  # told of each request that is over
-        self.on_reload: list[Callable[[ServerConfig], None]] = [
-            self._take,
-            lambda new: self.keyring.replace_environment(new.api_keys),
-        ]  # who takes changed settings over
+        self.on_reload: list[Callable[[ServerConfig], None]] = [self._take]  # who takes changed settings over
         self._engine_config = engine_config
         self._started = int(time.time())
 
@@ -104,6 +102,8 @@ class Service:
 
     def _take(self, config: ServerConfig) -> None:
         self.config = config
+        self.keyring.replace_environment(config.api_keys)
+        self.desk.take(config)
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
@@ -113,12 +113,17 @@ class Service:
             self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
+        await asyncio.to_thread(self.desk.close)
 
     @property
     def model_id(self) -> str:
         """The name under which the model is served."""
         scripted = self._engine_config.backend == "scripted"
         return "scripted" if scripted else self._engine_config.model.rsplit("/", 1)[-1]
+
+    def figures(self) -> dict[str, float]:
+        """Return what the metrics tell of queue, limits and ledger."""
+        return dict(self.desk.figures())
 
     def ready_pipeline(self) -> Pipeline:
         """Return the pipeline. Raises NotReady while the model is loading or the engine restarts."""
@@ -142,6 +147,8 @@ class Service:
             config=self.config,
         )
         made.service = self
+        if made.is_counted:
+            made.visit = self.desk.visit(request.state.caller, kind, request.state.request_id)
         return made
 
     def ready_responses(self) -> Responses:
@@ -201,7 +208,8 @@ async def metrics(request: Request) -> Response:
     service = _service(request)
     refused = service.pipeline.admission.num_refused if service.pipeline else 0
     statistics = await service.engine.statistics()
-    text = service.metrics.render(statistics, num_refused=refused, num_restarts=service.engine.num_restarts)
+    figures = service.figures()
+    text = service.metrics.render(statistics, figures, num_refused=refused, num_restarts=service.engine.num_restarts)
     return Response(text, media_type="text/plain; version=0.0.4")
 
 
@@ -249,7 +257,7 @@ def create_app(service: Service) -> Starlette:
         routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
         middleware=[*observers, Middleware(Origins, lambda: service.config.cors_origins)],
         lifespan=lifespan,
-        exception_handlers={FiresteelError: told, HTTPException: not_there, Exception: our_fault},
+        exception_handlers=HANDLERS,
     )
     app.state.service = service
     return app

@@ -12,6 +12,7 @@ from firesteel.server.metrics import Metrics
 from firesteel.server.pace import Pace
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
+from firesteel.visit import Visit
 from firesteel.wire.openai_responses import CreateEvent
 from firesteel.wire.socket_errors import error_frame
 
@@ -26,7 +27,8 @@ class LaneTransport:
 
     is_eager = True
 
-    def __init__(self, connection: "Connection", metrics: Metrics) -> None:
+    def __init__(self, connection: "Connection", metrics: Metrics, visit: Visit) -> None:
+        self.visit = visit
         self._connection = connection
         self._metrics = metrics
         self._pace = Pace(metrics.gaps, time.perf_counter())
@@ -93,13 +95,14 @@ class Lane:
             self.idle.set()
 
     async def _answer(self, create: CreateEvent, num_bytes: int) -> None:
-        connection, status = self._connection, 200
+        connection, status, request_id = self._connection, 500, uuid.uuid4().hex
+        visit = connection.service.desk.visit(connection.caller, "responses", request_id)
         try:
             connection.service.require_open()
             turn = await connection.responses.turn(
                 create,
-                connection.transport(),
-                request_id=uuid.uuid4().hex,
+                connection.transport(visit),
+                request_id=request_id,
                 scope=connection.scope,
                 num_bytes=num_bytes,
                 headers=connection.headers,
@@ -108,13 +111,16 @@ class Lane:
             )
             try:
                 await turn.run()
+                status = 200
             finally:
                 self._written.update(turn.ids)
         except FiresteelError as error:
             status = error.status
             self._evict(create.previous_response_id)
-            await connection.send_bytes(error_frame(error, self._stream_id))
-        connection.service.metrics.answered("responses", status)
+            await connection.send_bytes(error_frame(error, self._stream_id, visit.headers()))
+        finally:
+            connection.service.metrics.answered("responses", status)
+            visit.close(status)
 
     def _evict(self, id: str | None) -> None:
         """Forget what a failed request went on from, unless another lane has written it (a fork)."""

@@ -1,5 +1,7 @@
 """Prometheus metrics. Every name is documented in docs/reference/metrics.md; a test checks that."""
 
+from collections.abc import Mapping
+
 import msgspec
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -46,6 +48,7 @@ class Metrics:
         )
         self._restarts = Gauge("firesteel_engine_restarts", "Times the engine process was restarted", registry=registry)
         self._engine = Gauge("firesteel_engine", "Engine counters and states", ["what"], registry=registry)
+        self._service = Gauge("firesteel_service", "Queue, limits and ledger", ["what"], registry=registry)
         self._verify = Gauge("firesteel_verify_seconds", "Learned cost of a step", ["rows"], registry=registry)
 
     def answered(self, endpoint: str, status: int) -> None:
@@ -78,8 +81,12 @@ class Metrics:
         if usage.num_output_tokens > 1:
             self._tpot.observe(time_per_output_token(0.0, usage.decode_seconds, usage.num_output_tokens))
 
-    def render(self, statistics: Statistics | None, *, num_refused: int, num_restarts: int) -> bytes:
-        """Return the exposition text, with the engine's own numbers if it answers."""
+    def render(
+        self, statistics: Statistics | None, service: Mapping[str, float], *, num_refused: int, num_restarts: int
+    ) -> bytes:
+        """Return the exposition text, with what the service says, and the engine's own numbers if it answers."""
+        for name, value in service.items():
+            self._service.labels(name).set(value)
         self._refused.set(num_refused)
         self._restarts.set(num_restarts)
         if statistics is not None:

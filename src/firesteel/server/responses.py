@@ -11,7 +11,7 @@ from starlette.routing import Route
 from firesteel.errors import ResponseNotFound
 from firesteel.pipeline import WAITING_SECONDS
 from firesteel.responses.background import EventLog
-from firesteel.responses.compact import compact
+from firesteel.responses.compact import Nobody, compact
 from firesteel.responses.memory import listed
 from firesteel.responses.service import Responses
 from firesteel.server.answer import EVENT_STREAM, Answer
@@ -84,7 +84,7 @@ class CreateAnswer(StreamAnswer):
     async def _answer(self, body: bytes) -> None:
         create = decode(body, ResponsesBody)
         self.is_streamed = bool(create.stream)
-        log = EventLog() if create.background else None
+        log = EventLog(self.visit) if create.background else None
         turn = await self.service.ready_responses().turn(
             create,
             log or self,
@@ -97,6 +97,7 @@ class CreateAnswer(StreamAnswer):
             await turn.run()
             await (self._write(sse.DONE, last=True) if self.is_streamed else self.whole(turn.response))
         else:
+            self._closes_visit = False
             await self.service.background.start(turn, log)
             await (self.follow(log, -1) if self.is_streamed else self.whole(turn.response))
 
@@ -104,6 +105,7 @@ class CreateAnswer(StreamAnswer):
 class FollowAnswer(StreamAnswer):
     """Answers `GET /v1/responses/{id}?stream=true`."""
 
+    is_counted = False
     log: EventLog
     after: int
 
@@ -114,6 +116,7 @@ class FollowAnswer(StreamAnswer):
 class JsonAnswer(Answer, ABC):
     """Answers a POST with JSON."""
 
+    is_counted = False
     service: "Service"
 
     @property
@@ -141,11 +144,14 @@ class CountAnswer(JsonAnswer):
 class CompactAnswer(JsonAnswer):
     """Answers `POST /v1/responses/compact`."""
 
+    is_counted = True
+
     async def value(self, body: bytes) -> Compaction:
         """Compact a conversation."""
         wanted = decode(body, CompactBody)
         size = len(body)
-        return await compact(self.responses, wanted, request_id=self._id, scope=self._scope, num_bytes=size)
+        nobody = Nobody(self.visit)
+        return await compact(self.responses, wanted, nobody, request_id=self._id, scope=self._scope, num_bytes=size)
 
 
 class SteerAnswer(JsonAnswer):

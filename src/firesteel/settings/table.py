@@ -7,6 +7,7 @@ Its field must be there in `EngineConfig` or `ServerConfig`. `make docs` writes 
 from firesteel.settings.engine import MODEL, SPEED
 from firesteel.settings.kept import KEPT
 from firesteel.settings.server import LIMITS, SERVER, WEB
+from firesteel.settings.service import LEDGER, RATES
 from firesteel.settings.setting import Setting
 
 GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
@@ -15,6 +16,8 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     ("The server", SERVER),
     ("The web", WEB),
     ("Limits", LIMITS),
+    ("Limits of a key", RATES),
     ("What is kept", KEPT),
+    ("The ledger", LEDGER),
 )
 SETTINGS: dict[str, Setting] = {setting.name: setting for _, group in GROUPS for setting in group}

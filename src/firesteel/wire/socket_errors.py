@@ -1,5 +1,7 @@
 """Error frames of the Responses WebSocket: `{"type": "error", "status", "error": {…}}`."""
 
+from collections.abc import Iterable
+from math import ceil
 from typing import Any
 
 import msgspec
@@ -27,12 +29,13 @@ class ErrorFrame(msgspec.Struct, kw_only=True):
     stream_id: str | UnsetType = UNSET
 
 
-def error_frame(error: FiresteelError, stream_id: Any = None) -> bytes:
-    """Return `error` as a frame of the lane `stream_id`."""
-    headers: dict[str, str] | UnsetType = UNSET
+def error_frame(error: FiresteelError, stream_id: Any = None, more: Iterable[tuple[bytes, bytes]] = ()) -> bytes:
+    """Return `error` as a frame of the lane `stream_id`; `more` are headers that an HTTP response would have."""
+    headers = {name.decode(): value.decode() for name, value in more}
     if isinstance(error, Overloaded):
-        headers = {"retry-after": str(max(1, round(error.retry_after)))}
-    detail = SocketError(type=error.type, code=error.code, message=error.message, param=error.param, headers=headers)
+        headers["retry-after"] = str(max(1, ceil(error.retry_after)))
+    shown = headers or UNSET
+    detail = SocketError(type=error.type, code=error.code, message=error.message, param=error.param, headers=shown)
     lane = stream_id if isinstance(stream_id, str) else UNSET
     return msgspec.json.encode(ErrorFrame(status=error.status, error=detail, stream_id=lane))
 

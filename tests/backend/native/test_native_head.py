@@ -68,12 +68,33 @@ def test_logits_within_a_window_are_exact(wide: NativeBackend, start: int, windo
 
 def test_the_best_is_found_without_reading_all(wide: NativeBackend) -> None:
     bytes_read = []
+    for _ in range(32):  # whatever ran before made of it
+        run(wide, Rows(0, 0, [5], Want.NONE))
+        wide.trim(0, 0)
     for rows in (Rows(0, 0, [5], Want.BEST), Rows(0, 0, [5], Want.LOGITS)):
         wide.submit([rows])
         wide.wait()
         wide.trim(0, 0)
         bytes_read.append(wide.head_bytes_read)
     assert bytes_read[0] < 0.9 * bytes_read[1]
+
+
+def test_a_plane_that_decides_nothing_is_left_out_for_a_while(folder: Path) -> None:
+    path = tiny_models.decoder(folder / "flat.gguf", "llama", Sizes(), in_format("q4_0", "q8_0"))
+    backend = open_native(path, num_threads=2)
+    read, best = [], []
+    for position, token in enumerate(TOKENS[:40]):
+        backend.submit([Rows(0, position, [token], Want.BEST)])
+        (output,) = backend.wait()
+        best += output.tokens
+        read.append(backend.head_bytes_read)
+    backend.trim(0, 0)
+    assert best == all_logits(backend, TOKENS[:40]).argmax(axis=1).tolist()
+    backend.submit([Rows(0, 0, TOKENS[:1], Want.LOGITS)])
+    backend.wait()
+    assert read.count(backend.head_bytes_read) >= 30  # everything, once
+    assert max(read) > backend.head_bytes_read  # the plane, and then nearly everything
+    backend.close()
 
 
 @pytest.mark.parametrize("head", ["q8_0", "q4_0", "f32"])

@@ -7,6 +7,7 @@ namespace firesteel {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
+constexpr int kRestSteps = 32;  // without a coarse plane, after a step in which it decided too little
 constexpr float kWidestWindow = 12.0f;  // beyond it most blocks are read whole anyway
 
 }  // namespace
@@ -18,7 +19,8 @@ Head::Head(const Matrix& output, const Settings& s, const Kernels& kernels)
       best_(s.max_wanted), refined_(s.threads) {}
 
 void Head::prepare(const std::vector<Wanted>& wanted) {
-  const bool has_planes = output_.slack != nullptr;
+  const bool has_planes = output_.slack != nullptr && rest_ == 0;
+  rest_ = std::max(0, rest_ - 1);
   const auto is_coarse = [&](const Wanted& w) {
     return has_planes && (!w.logits || (w.window >= 0 && w.window <= kWidestWindow));
   };
@@ -118,6 +120,7 @@ void Head::compute(Team& team) {
 void Head::finish() {
   uint64_t refined = 0;
   for (const uint64_t count : refined_) refined += count;
+  if (2 * refined > static_cast<uint64_t>(num_coarse_) * output_.blocks()) rest_ = kRestSteps;
   for (int slot = 0; slot < num_wanted(); ++slot) {
     Found best{kLowest, -1};
     for (size_t thread = 0; thread < refined_.size(); ++thread) {

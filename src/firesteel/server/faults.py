@@ -1,4 +1,8 @@
-"""Errors that no answer has taken care of, in the wire format of the path."""
+"""Errors that reach no answer of their own: of keys, paths, methods, and ours."""
+
+from collections.abc import Mapping
+from math import ceil
+from typing import Any
 
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -9,22 +13,20 @@ from firesteel.errors import FiresteelError, NotReady, RequestError
 from firesteel.wire.errors import encode_error
 
 
-async def told(request: Request, error: Exception) -> Response:
-    """Answer one of our own errors."""
+async def _error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FiresteelError)
     headers = {"x-request-id": getattr(request.state, "request_id", "")}
     if isinstance(error, NotReady):
-        headers["retry-after"] = str(round(error.retry_after))
+        headers["retry-after"] = str(ceil(error.retry_after))
     return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
 
 
-async def not_there(request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     """Put unknown paths and methods into the same shape as every other error."""
     assert isinstance(error, HTTPException)
-    routes = [route for route in request.app.routes if isinstance(route, Route)]
-    allowed = methods_of(request.url.path, routes)
+    allowed = methods_of(request.url.path, _routes(request))
     headers = {"allow": ", ".join(allowed)} if error.status_code == 405 else dict(error.headers or {})
-    known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in routes)
+    known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in _routes(request))
     wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
     wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
     body = encode_error(wrapped, _kind(request))
@@ -37,8 +39,7 @@ def methods_of(path: str, routes: list[Route]) -> list[str]:
     return sorted({method for route in routes if route.path == served for method in route.methods or ()})
 
 
-async def our_fault(request: Request, error: Exception) -> Response:
-    """Answer for a bug of ours."""
+async def _our_fault(request: Request, error: Exception) -> Response:
     wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
     return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
 
@@ -46,3 +47,10 @@ async def our_fault(request: Request, error: Exception) -> Response:
 def _kind(request: Request) -> str:
     """Return the kind of request whose wire format an error is written in."""
     return "messages" if request.url.path.startswith("/v1/messages") else "chat"
+
+
+def _routes(request: Request) -> list[Route]:
+    return [route for route in request.app.routes if isinstance(route, Route)]
+
+
+HANDLERS: Mapping[Any, Any] = {FiresteelError: _error, HTTPException: _http_error, Exception: _our_fault}

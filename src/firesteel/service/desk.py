@@ -1,0 +1,89 @@
+"""Where every request is received: its limits, and its line in the ledger."""
+
+import time
+from collections.abc import Callable
+
+from firesteel import config
+from firesteel.config import ServerConfig
+from firesteel.service.keyring import Caller
+from firesteel.service.ledger import Ledger, Store
+from firesteel.service.ledger_row import Prices, Row
+from firesteel.service.limiter import Limiter, Limits, Memory
+from firesteel.service.metered import Metered
+
+NONE = "none"
+
+
+class Desk:
+    """Makes the visits of one server. Belongs to the event loop; the ledger has a thread of its own."""
+
+    def __init__(self, limiter: Limiter, ledger: Ledger | None, limits: Limits, prices: Prices) -> None:
+        self.limiter = limiter
+        self.limits = limits  # of a key that has none of its own
+        self._ledger = ledger
+        self._prices = prices
+        self._open: set[Metered] = set()
+
+    def visit(self, caller: Caller, kind: str, request_id: str) -> Metered:
+        """Receive a request of `caller`."""
+        visit = Metered(self, caller, kind, request_id)
+        self._open.add(visit)
+        return visit
+
+    def settled(self, visit: Metered, row: Row) -> None:
+        """Enter what `visit` came to."""
+        self._open.discard(visit)
+        if self._ledger is not None:
+            row.priced(self._prices)
+            self._ledger.put(row)
+
+    def take(self, settings: ServerConfig) -> None:
+        """Take limits and prices of `settings` from now on."""
+        self.limits, self._prices = limits_of(settings), prices_of(settings)
+
+    def figures(self) -> dict[str, int]:
+        """Return what the metrics tell of the desk."""
+        figures = {"num_rate_limited": self.limiter.num_refused, "num_visits": len(self._open)}
+        if (ledger := self._ledger) is not None:
+            figures |= {
+                "num_ledger_written": ledger.num_written,
+                "num_ledger_waiting": ledger.num_waiting,
+                "num_ledger_lost": ledger.num_lost,
+                "num_ledger_failures": ledger.num_failures,
+            }
+        return figures
+
+    def close(self) -> None:
+        """Settle what is open, and write it. Blocks for some seconds when the database does not answer."""
+        for visit in list(self._open):
+            visit.abandon()
+        if self._ledger is not None:
+            self._ledger.close()
+
+
+def limits_of(settings: ServerConfig) -> Limits:
+    """Return the limits of keys that have none of their own."""
+    return Limits(settings.requests_per_minute, settings.tokens_per_minute)
+
+
+def prices_of(settings: ServerConfig) -> Prices:
+    """Return what tokens cost."""
+    return Prices(settings.price_input, settings.price_output, settings.price_cached)
+
+
+def open_desk(settings: ServerConfig) -> Desk:
+    """Return the desk that `settings` describe. Raises ConfigError for a ledger that cannot be one."""
+    opener = ledger_opener(settings.ledger)
+    ledger = Ledger(opener) if opener is not None else None
+    return Desk(Limiter(Memory(time.monotonic)), ledger, limits_of(settings), prices_of(settings))
+
+
+def ledger_opener(address: str | None) -> Callable[[], Store] | None:
+    """Return what opens the ledger at `address`, None for `none`. Raises ConfigError for what is no address."""
+    if address == NONE:
+        return None
+    from firesteel.service.ledger_store import LedgerStore, url_of
+
+    url = url_of(address or config.ledger_file())
+    LedgerStore(url).close()  # a missing driver is said now; the database may come later
+    return lambda: LedgerStore(url)

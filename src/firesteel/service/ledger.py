@@ -1,0 +1,101 @@
+"""The ledger's writer: a bounded queue, and a thread that brings what is in it to the database."""
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from firesteel.service.ledger_row import Row
+
+log = logging.getLogger("firesteel")
+
+MAX_WAITING = 20_000  # rows; about 10 MB
+BATCH_ROWS = 500
+LINGER_SECONDS = 0.05  # rows that come together are written together: the writer shares the interpreter with streams
+FIRST_RETRY_SECONDS = 0.25
+LAST_RETRY_SECONDS = 5.0
+CLOSE_SECONDS = 3.0
+
+
+class Store(Protocol):
+    """Where rows end. Its methods block, and raise when they cannot be done now."""
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Keep `rows`, each once."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
+
+class Ledger:
+    """Takes rows without ever waiting. `open_store` is called on the writer's thread, again after a failure."""
+
+    def __init__(self, open_store: Callable[[], Store], max_waiting: int = MAX_WAITING) -> None:
+        self._open_store = open_store
+        self._max_waiting = max_waiting
+        self._store: Store | None = None
+        self._waiting: deque[Row] = deque()
+        self._more = threading.Event()
+        self._closing = threading.Event()
+        self.num_lost = 0  # rows that could not be kept
+        self.num_written = 0
+        self.num_failures = 0  # of the database
+        self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
+        self._thread.start()
+
+    @property
+    def num_waiting(self) -> int:
+        """Rows that are not in the database yet."""
+        return len(self._waiting)
+
+    def put(self, row: Row) -> None:
+        """Keep `row`, soon. When the queue is full it is lost, and counted."""
+        if len(self._waiting) >= self._max_waiting or self._closing.is_set():
+            self.num_lost += 1
+            return
+        self._waiting.append(row)
+        self._more.set()
+
+    def close(self, seconds: float = CLOSE_SECONDS) -> None:
+        """Write what waits, as far as the database takes it within `seconds`; count what it did not take."""
+        self._closing.set()
+        self._more.set()
+        self._thread.join(seconds)
+        if self._waiting:
+            self.num_lost += len(self._waiting)
+            log.error("the ledger lost %d requests: the database did not take them", len(self._waiting))
+
+    def _run(self) -> None:
+        delay = 0.0
+        while not (self._closing.is_set() and (delay or not self._waiting)):
+            self._more.wait()
+            self._more.clear()
+            while self._waiting and not (delay and self._closing.is_set()):
+                self._closing.wait(delay or LINGER_SECONDS)
+                delay = 0.0 if self._write() else min(LAST_RETRY_SECONDS, 2 * delay or FIRST_RETRY_SECONDS)
+        if self._store is not None:
+            self._store.close()
+
+    def _write(self) -> bool:
+        """Write a batch; it leaves the queue when it is in the database, and not before."""
+        rows = [self._waiting[place] for place in range(min(BATCH_ROWS, len(self._waiting)))]
+        try:
+            if self._store is None:
+                self._store = self._open_store()
+            self._store.insert(rows)
+        except Exception as error:  # whatever the driver raises, the requests must go on
+            self._failed(error)
+            return False
+        for _ in rows:
+            self._waiting.popleft()
+        self.num_written += len(rows)
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        self.num_failures += 1
+        reason = str(error).partition("\n")[0]  # what follows is the statement
+        kind = type(error).__name__
+        log.warning("the ledger's database fails (%s: %s); %d requests wait", kind, reason, self.num_waiting)

@@ -1,0 +1,144 @@
+"""The ledger's table, in SQLite or PostgreSQL: one code path for both."""
+
+import operator
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import sqlalchemy as sql
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+
+from firesteel.errors import ConfigError
+from firesteel.service.ledger_row import Row
+
+CONNECT_SECONDS = 5
+BUSY_SECONDS = 10
+INSTALL = "pip install 'firesteel[service]'"
+
+_metadata = sql.MetaData()
+REQUESTS = sql.Table(
+    "firesteel_requests",
+    _metadata,
+    sql.Column("id", sql.String(32), primary_key=True),
+    sql.Column("request", sql.Text, nullable=False),
+    sql.Column("at", sql.Double, nullable=False, index=True),
+    sql.Column("key", sql.Text, nullable=False),
+    sql.Column("endpoint", sql.Text, nullable=False),
+    sql.Column("day", sql.String(10), nullable=False),
+    sql.Column("model", sql.Text, nullable=False),
+    sql.Column("status", sql.Integer, nullable=False),
+    *(
+        sql.Column(name, sql.BigInteger, nullable=False)
+        for name in ("tokens_in", "tokens_cached", "tokens_out", "tokens_drafted", "tokens_accepted", "guard_events")
+    ),
+    sql.Column("queue_seconds", sql.Double, nullable=False),
+    sql.Column("ttft_seconds", sql.Double),
+    sql.Column("seconds", sql.Double, nullable=False),
+    sql.Column("cost", sql.Double, nullable=False),
+)
+SUMS = ("tokens_in", "tokens_cached", "tokens_out", "tokens_drafted", "tokens_accepted", "guard_events", "cost")
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What is asked of the ledger: sums `by` some of key, model, day and endpoint, from `since` to before `until`."""
+
+    by: tuple[str, ...] = ()
+    since: float | None = None
+    until: float | None = None
+    key: str | None = None
+    model: str | None = None
+
+
+def url_of(text: str) -> URL:
+    """Return the address of a ledger: a URL, or the path of an SQLite file. Raises ConfigError."""
+    if "://" not in text:
+        return URL.create("sqlite", database=text)
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise ConfigError("the ledger is no URL; write postgresql://USER@HOST/DATABASE, or a path") from None
+    if url.drivername in ("postgresql", "postgres"):
+        return url.set(drivername="postgresql+psycopg")
+    if url.drivername not in ("sqlite", "postgresql+psycopg"):
+        raise ConfigError(f"the ledger cannot be kept in {url.drivername}; use postgresql:// or the path of a file")
+    return url
+
+
+class LedgerStore:
+    """The table at `url`. Its methods block, and raise `SQLAlchemyError` when the database cannot do its part."""
+
+    def __init__(self, url: URL) -> None:
+        self._url = url
+        self._is_file = url.drivername == "sqlite"
+        self._engine = self._open()
+        self._is_ready = False
+
+    def _open(self) -> sql.Engine:
+        if not self._is_file:
+            try:
+                seconds = {"connect_timeout": CONNECT_SECONDS}
+                return sql.create_engine(self._url, pool_pre_ping=True, connect_args=seconds)
+            except ImportError:
+                raise ConfigError(f"a ledger in PostgreSQL needs its driver; run: {INSTALL}") from None
+        engine = sql.create_engine(self._url, connect_args={"timeout": BUSY_SECONDS})
+        sql.event.listen(engine, "connect", _configure)
+        return engine
+
+    def _prepare(self) -> None:
+        if self._is_ready:
+            return
+        if self._is_file and self._url.database:
+            _create_private(Path(self._url.database))
+        _metadata.create_all(self._engine)
+        self._is_ready = True
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Keep `rows`. Those that are there already, because only the answer was lost, stay as they are."""
+        self._prepare()
+        insert = sqlite.insert(REQUESTS) if self._is_file else postgresql.insert(REQUESTS)
+        with self._engine.begin() as connection:
+            connection.execute(insert.on_conflict_do_nothing(), [msgspec.structs.asdict(row) for row in rows])
+
+    def usage(self, asked: Asked) -> list[Mapping[str, Any]]:
+        """Return one row of sums for each group, in the order of the groups."""
+        self._prepare()
+        columns = [REQUESTS.c[name] for name in asked.by]
+        with self._engine.connect() as connection:
+            found = connection.execute(_query(asked, columns))
+            return [dict(row._mapping) for row in found]
+
+    def close(self) -> None:
+        """Let the connections go."""
+        self._engine.dispose()
+
+
+def _query(asked: Asked, columns: list[sql.Column[Any]]) -> sql.Select[Any]:
+    c = REQUESTS.c
+    sums = [sql.func.sum(c[name]).label(name) for name in SUMS]
+    failed = sql.func.sum(sql.case((c.status >= 400, 1), else_=0)).label("failed")
+    means = [sql.func.avg(c[name]).label(name) for name in ("queue_seconds", "ttft_seconds", "seconds")]
+    query = sql.select(*columns, sql.func.count().label("requests"), failed, *sums, *means)
+    ends = ((asked.since, operator.ge), (asked.until, operator.lt))
+    query = query.where(*(compare(c.at, end) for end, compare in ends if end is not None))
+    names = ((asked.key, c.key), (asked.model, c.model))
+    query = query.where(*(column == name for name, column in names if name is not None))
+    return query.group_by(*columns).order_by(*columns) if columns else query
+
+
+def _configure(connection: Any, _record: Any) -> None:
+    """WAL, so that `firesteel usage` reads while a server writes; what is committed survives a killed process."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+
+
+def _create_private(path: Path) -> None:
+    """Make the file before SQLite does, which would let everybody read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+
+FAILURES = (SQLAlchemyError, OSError)

@@ -1,0 +1,166 @@
+"""The ledger: each request once, nothing of what was said, and no wait for a database that is down."""
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firesteel.errors import ConfigError
+from firesteel.service.ledger import Ledger
+from firesteel.service.ledger_row import Prices, Row
+from firesteel.service.ledger_store import Asked, LedgerStore, url_of
+from firesteel.types import DraftUsage, Usage
+from tests.server.live import wait_for
+
+
+def row(number: int, **fields: object) -> Row:
+    made = Row(id=f"{number:032x}", request=f"r{number}", at=1_700_000_000.0 + number, key="k", endpoint="chat")
+    for name, value in {"model": "m", "status": 200, **fields}.items():
+        setattr(made, name, value)
+    made.priced(Prices())
+    return made
+
+
+class Flaky:
+    """A database that fails as long as it is told to."""
+
+    def __init__(self) -> None:
+        self.works = threading.Event()
+        self.kept: dict[str, Row] = {}
+        self.num_tries = 0
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        self.num_tries += 1
+        if not self.works.is_set():
+            raise ConnectionError("down\nINSERT INTO secrets")
+        self.kept |= {row.id: row for row in rows}
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def flaky() -> Iterator[Flaky]:
+    made = Flaky()
+    yield made
+    made.works.set()
+
+
+def test_the_ledger_catches_up_when_the_database_is_back(flaky: Flaky, caplog: pytest.LogCaptureFixture) -> None:
+    ledger = Ledger(lambda: flaky)
+    for number in range(1500):
+        ledger.put(row(number))
+    wait_for(lambda: ledger.num_failures, "the database was tried")
+    assert ledger.num_waiting == 1500
+    flaky.works.set()
+    wait_for(lambda: not ledger.num_waiting, "the ledger has caught up")
+    assert len(flaky.kept) == ledger.num_written == 1500
+    assert ledger.num_lost == 0
+    ledger.close()
+    assert "down" in caplog.text
+    assert "secrets" not in caplog.text
+
+
+def test_what_does_not_fit_is_counted(flaky: Flaky) -> None:
+    ledger = Ledger(lambda: flaky, max_waiting=10)
+    for number in range(25):
+        ledger.put(row(number))
+    assert (ledger.num_waiting, ledger.num_lost) == (10, 15)
+    ledger.close(1.0)
+    assert ledger.num_lost == 25
+    ledger.put(row(99))
+    assert ledger.num_lost == 26
+
+
+def test_a_database_that_cannot_be_opened_is_opened_later(flaky: Flaky) -> None:
+    flaky.works.set()
+    attempts = iter([True, False])
+
+    def opened() -> Flaky:
+        if next(attempts):
+            raise OSError("no such host")
+        return flaky
+
+    ledger = Ledger(opened)
+    ledger.put(row(1))
+    wait_for(lambda: flaky.kept, "the row is there")
+    ledger.close()
+
+
+def test_closing_writes_what_waits(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.db"
+    ledger = Ledger(lambda: LedgerStore(url_of(str(file))))
+    for number in range(300):
+        ledger.put(row(number))
+    ledger.close()
+    assert ledger.num_lost == 0
+    assert LedgerStore(url_of(str(file))).usage(Asked())[0]["requests"] == 300
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[LedgerStore]:
+    made = LedgerStore(url_of(str(tmp_path / "ledger.db")))
+    yield made
+    made.close()
+
+
+def test_a_row_that_comes_again_is_kept_once(store: LedgerStore) -> None:
+    store.insert([row(1), row(2)])
+    store.insert([row(2, tokens_in=5), row(3)])
+    (total,) = store.usage(Asked())
+    assert (total["requests"], total["tokens_in"]) == (3, 0)
+
+
+def test_sums_by_group(store: LedgerStore) -> None:
+    store.insert([row(n, key="ab"[n % 2], tokens_in=10, tokens_out=n, status=200 if n else 429) for n in range(4)])
+    a, b = store.usage(Asked(by=("key", "day")))
+    assert (a["key"], a["requests"], a["failed"], a["tokens_out"], a["day"]) == ("a", 2, 1, 2, "2023-11-14")
+    assert (b["requests"], b["failed"], b["tokens_in"]) == (2, 0, 20)
+    assert b["cost"] == pytest.approx((20 * 5 + 4 * 15) / 1e6)
+    at = 1_700_000_000.0
+    assert store.usage(Asked(since=at + 1, until=at + 3))[0]["requests"] == 2
+    assert store.usage(Asked(key="a", model="m"))[0]["requests"] == 2
+    assert store.usage(Asked(by=("key",), model="none")) == []
+
+
+@given(st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**7))
+def test_prices(fresh: int, cached: int, out: int) -> None:
+    default = Prices().of(fresh + cached, cached, out)
+    assert default == pytest.approx(((fresh + cached) * 5 + out * 15) / 1e6)
+    assert Prices(5, 15, 0.5).of(fresh + cached, cached, out) == pytest.approx(
+        (fresh * 5 + cached * 0.5 + out * 15) / 1e6
+    )
+
+
+def test_a_row_adds_its_sequences_up() -> None:
+    made = row(1)
+    usage = Usage(
+        num_prompt_tokens=10,
+        num_cached_tokens=4,
+        num_output_tokens=6,
+        drafts=(DraftUsage("ngram", 2, 8, 5), DraftUsage("model", 1, 4, 1)),
+        queue_seconds=0.5,
+    )
+    made.add(usage, has_prompt=True)
+    made.add(usage, has_prompt=False)
+    assert (made.tokens_in, made.tokens_cached, made.tokens_out) == (10, 4, 12)
+    assert (made.tokens_drafted, made.tokens_accepted, made.queue_seconds) == (24, 12, 0.5)
+
+
+@pytest.mark.parametrize("address", ["mysql://x/y", "http://x", "postgresql://[::1", "://"])
+def test_an_address_that_is_none_is_refused_without_being_shown(address: str) -> None:
+    with pytest.raises(ConfigError):
+        url_of(address.replace("x", "user:pass@x"))
+
+
+def test_the_file_is_plain_sqlite(store: LedgerStore, tmp_path: Path) -> None:
+    store.insert([row(1)])
+    names = {
+        column[1] for column in sqlite3.connect(tmp_path / "ledger.db").execute("PRAGMA table_info(firesteel_requests)")
+    }
+    assert names == set(Row.__struct_fields__)
