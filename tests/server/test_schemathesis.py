@@ -32,4 +32,5 @@ def test_what_is_served_is_what_the_document_says(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
         assert "Selected:" in done.stdout
         assert "Traceback" not in live.log.read_text()
+        live.http.headers["authorization"] = f"Bearer {KEY}"
         live.wait_idle()
