@@ -88,7 +88,7 @@ def learned_folder(config: EngineConfig) -> Path:
     return kv_folder(config).with_name(kv_folder(config).name + "-learned")
 
 
-SECRET_FIELDS = ("api_keys", "ledger")  # which no log may show; a URL may hold a password
+SECRET_FIELDS = ("api_keys", "ledger", "limit_store")  # which no log may show; a URL may hold a password
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +100,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str | None = None  # more of them, hashed, with limits; None = `key_file()`, "none" = no file
     requests_per_minute: int | None = None  # of a key that has no limit of its own; None = as many as it likes
     tokens_per_minute: int | None = None  # the same, read and written
+    limit_store: str | None = None  # Redis, where several servers hold the limits together; None = this process
     ledger: str | None = None  # URL or SQLite file; None = `ledger_file()`, "none" = no ledger
     price_input: float = 5.0  # dollars for a million tokens
     price_output: float = 15.0

@@ -29,7 +29,7 @@ from firesteel.session.recall import TokenRecall
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
 from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInfo, Request, Tokenizer, Work
-from firesteel.visit import UNCOUNTED, Visit
+from firesteel.visit import UNCOUNTED, Place, Visit
 
 # Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
 LARGE_BODY_BYTES = 8_192
@@ -37,10 +37,10 @@ MAX_TOKEN_CHARACTERS = 16  # what of a prediction is beyond so many a token is n
 FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no max_tokens
 ANSWER_RESERVE_TOKENS = 1024  # left for the answer when a conversation is truncated and no max_tokens is named
 WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
-Waiting = Callable[[Request, int], Awaitable[None]]
+Waiting = Callable[[Request, Place], Awaitable[None]]
 
 
-async def _wait_silently(_: Request, __: int) -> None: ...
+async def _wait_silently(_: Request, __: Place) -> None: ...
 
 
 RENDER_NICENESS = 10  # 50 kB take 27 ms to tokenise: time that the model's threads must not wait for
@@ -93,11 +93,11 @@ class Pipeline:
     ) -> AsyncIterator[Call]:
         """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
-        `waiting` is awaited every second until then, with the number of requests before this one; `scope`
+        `waiting` is awaited every second until then, with this request's place; `scope`
         says whose warm state may serve it, `headers` may say which conversation it belongs to, `visit` counts it.
         Raises RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
         """
-        self.admission.require_room()  # first, because a refusal must cost nothing
+        self.admission.require_room(owner=scope)  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
         async with self.run(request, len(body), waiting, scope=scope, visit=visit) as call:
             yield call
@@ -121,9 +121,9 @@ class Pipeline:
         await visit.enter(request, self.model_id, num_bytes, self.context_tokens)
         with ExitStack() as stack:
             num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
-            ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))
+            ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast, owner=scope))
             while not await self.admission.turn(ticket, WAITING_SECONDS):
-                await waiting(request, self.admission.num_ahead(ticket))
+                await waiting(request, self.admission.place(ticket))
             prompts = self._go_on(request, known) or await self._render(request, scope, num_bytes)
             request, works = self._works(request, scope, prompts)
             call = Call(self._engine, request, prompts, visit)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firesteel.backend.base import Want
-from firesteel.engine.sample import Sampler, draw, logprob_of, nucleus, survivors, uniform
+from firesteel.backend.base import Want, uniform
+from firesteel.engine.sample import Sampler, draw, logprob_of, nucleus, survivors
 from firesteel.types import Sampling
 
 

@@ -166,7 +166,7 @@ def test_a_defect_is_counted_and_does_not_end_the_answer(monkeypatch: pytest.Mon
     def broken(*arguments: object, **options: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(watch_module, "analyse", broken)
+    monkeypatch.setattr(watch_module.Watch, "judge", staticmethod(broken))
     guard = Guard("python")
     seen = feed(guard, "def f(x):\n    os.system('ls ' + x)\n")
     assert released(seen).endswith("+ x)\n")

@@ -12,10 +12,24 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from firesteel.types import ModelInfo, Tokenizer
+from firesteel.types import ModelInfo, Sampling, Tokenizer
 
 State = Any  # KV in host memory: an opaque contiguous buffer of bytes, which may travel through a file
 Logits = npt.NDArray[np.float32]  # [vocabulary_size]
+
+
+_MASK = (1 << 64) - 1
+
+
+def uniform(seed: int, position: int) -> float:
+    """Return a number in [0, 1) that depends on `seed` and `position` only (SplitMix64, Steele et al. 2014).
+
+    Counter-based, so a sequence that is preempted, rewound or drafted draws the same numbers again.
+    """
+    z = (seed + (position + 1) * 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return float((z ^ (z >> 31)) >> 11) / (1 << 53)
 
 
 class Want(IntEnum):
@@ -39,6 +53,8 @@ class Rows(msgspec.Struct):
     want: Want
     limit: int = 1  # BEST only: at most this many tokens may come back (see `max_step_tokens`)
     num_draft: int = 0  # less than len(tokens); 0 where `limit` > 1
+    sampling: Sampling | None = None  # BEST only, with `can_sample`: how the token is drawn, rather than the likeliest
+    seed: int = 0  # of `sampling`: the token at a position is drawn with `uniform(seed, position)`
     window: float | None = None  # LOGITS only: those further than this below the best may be anything below it
 
     @property
@@ -81,6 +97,8 @@ class Capabilities(msgspec.Struct, frozen=True, kw_only=True):
     can_trim: bool = True
     can_fork: bool = True
     can_abort: bool = False  # `abort` interrupts a running step
+    can_sample: bool = False  # BEST rows may have `Rows.sampling`
+    can_draft: bool = False  # it guesses by itself within a step of several tokens; see `DeviceDrafting`
 
 
 class Aborted(Exception):
@@ -150,4 +168,12 @@ class Backend(Protocol):
 
     def close(self) -> None:
         """Free everything. The backend cannot be used afterwards."""
+        ...
+
+
+class DeviceDrafting(Protocol):
+    """What a backend offers beside `Backend` whose `can_draft` is true. Guesses change no text, only its pace."""
+
+    def expect(self, sequence: int, tokens: list[int], start: int) -> None:
+        """Say what the answer of `sequence`, which begins at position `start`, is expected to repeat; may be empty."""
         ...

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from firesteel.backend.base import Backend, Output
+from firesteel.backend.base import Backend, Output, Rows
 from firesteel.engine.schedule import Plan
 
 
@@ -13,17 +13,21 @@ class BatchRunner:
         self._backend = backend
         self._is_interrupted = is_interrupted
         self._max_step_tokens = backend.capabilities.max_step_tokens
+        self._can_sample = backend.capabilities.can_sample
         self.stepping: tuple[str, ...] = ()  # ids in the running batch
         self.is_reading = False  # it computes nothing but prompts
 
     def run(self, plan: Plan) -> list[Output]:
         """Compute the rows of `plan`. Raises `Aborted` and what else the backend raises."""
         try:
-            self._backend.submit([sequence.rows(rows, self._max_step_tokens) for sequence, rows in plan])
+            self._backend.submit(self._rows(plan))
             self._begin(plan)
             return self._backend.wait()
         finally:
             self.stepping = ()
+
+    def _rows(self, plan: Plan) -> list[Rows]:
+        return [sequence.rows(rows, self._max_step_tokens, can_sample=self._can_sample) for sequence, rows in plan]
 
     def _begin(self, plan: Plan) -> None:
         """Publish what runs. An interruption posted before this is seen here, one after it sees `stepping`."""

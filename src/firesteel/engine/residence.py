@@ -1,8 +1,9 @@
 """Which sequences live in the context, and how their KV gets in and out: fork, restore, park, keep."""
 
 from collections.abc import Callable
+from typing import cast
 
-from firesteel.backend.base import Backend
+from firesteel.backend.base import Backend, DeviceDrafting
 from firesteel.engine.kv.cells import Cells
 from firesteel.engine.kv.prefix import BLOCK_TOKENS, num_common
 from firesteel.engine.kv.warm import WarmKV
@@ -59,9 +60,16 @@ class Residence:
             sequence.num_kept = sequence.num_computed // BLOCK_TOKENS * BLOCK_TOKENS
         self.release_prefix(sequence)
         self.cells.lease(sequence.slot, sequence.num_computed)
+        self._expect(sequence)
         sequence.state, sequence.awaits = State.RUNNING, None
         self.running.append(sequence)
         self.running.sort(key=lambda other: other.arrival)
+
+    def _expect(self, sequence: Sequence) -> None:
+        """Tell a backend that guesses by itself what the answer is expected to repeat."""
+        if self._capabilities.can_draft:
+            backend = cast("DeviceDrafting", self._backend)
+            backend.expect(sequence.slot, sequence.work.prediction, sequence.num_prompt)
 
     def _unpark(self, sequence: Sequence) -> None:
         """Load the KV that a preempted sequence left with; what a rewind took back meanwhile goes."""
@@ -145,6 +153,7 @@ class Residence:
         successor.parked, successor.num_parked, sequence.parked = sequence.parked, sequence.num_parked, None
         if sequence.state is State.RUNNING:
             self.running[self.running.index(sequence)] = successor
+            self._expect(successor)
             self.running.sort(key=lambda other: other.arrival)
 
     def _vacate(self, sequence: Sequence) -> None:

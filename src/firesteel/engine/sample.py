@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from firesteel.backend.base import Logits, Want
+from firesteel.backend.base import Logits, Want, uniform
 from firesteel.engine.draft.base import Distribution
 from firesteel.errors import EngineFailure
 from firesteel.types import Sampling, TokenLogprob
@@ -23,7 +23,6 @@ Weights = npt.NDArray[np.float32]
 # e^-32 times a vocabulary of 256k is 3e-9 of the best token's weight: below what float32 logits resolve.
 CUT = 32.0
 HEAD = math.exp(-8.0)  # the nucleus hardly ever reaches below this weight; sorting stops here if it can
-_MASK = (1 << 64) - 1
 _JUDGE = 0x6A09E667F3BCC909  # makes the numbers that judge drafts independent of those that draw
 
 
@@ -37,17 +36,6 @@ class Filter(Protocol):
     def apply(self, logits: Logits) -> None:
         """Set the logits of what may not come next to minus infinity."""
         ...
-
-
-def uniform(seed: int, position: int) -> float:
-    """Return a number in [0, 1) that depends on `seed` and `position` only (SplitMix64, Steele et al. 2014).
-
-    Counter-based, so a sequence that is preempted, rewound or drafted draws the same numbers again.
-    """
-    z = (seed + (position + 1) * 0x9E3779B97F4A7C15) & _MASK
-    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
-    return float((z ^ (z >> 31)) >> 11) / (1 << 53)
 
 
 class Sampler:

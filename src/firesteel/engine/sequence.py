@@ -105,16 +105,24 @@ class Sequence:
         """What is to be computed for the next token."""
         return Want.NONE if self.work.max_tokens == 0 else self.verifier.want(len(self.tokens))
 
-    def rows(self, num_rows: int, max_step_tokens: int) -> Rows:
-        """Return the next `num_rows` rows; the last one wants an output if it is the last known token."""
+    def rows(self, num_rows: int, max_step_tokens: int, *, can_sample: bool = False) -> Rows:
+        """Return the next `num_rows` rows; the last one wants an output if it is the last known token.
+
+        `can_sample`: the backend may draw the token itself, where nothing but the sampling decides it.
+        """
         start, end = self.num_computed, self.num_computed + num_rows
         tokens = self.tokens[start:end]
         if end < len(self.tokens):
             return Rows(self.slot, start, tokens, Want.NONE)
         guesses = self.draft.tokens if self.draft is not None else []
         limit = 1 if guesses else self.step_limit(max_step_tokens)
-        window = self.verifier.window(len(self.tokens))
-        return Rows(self.slot, start, tokens + guesses, self.want, limit, len(guesses), window)
+        at = len(self.tokens)
+        if can_sample and self.want is Want.LOGITS and self.verifier.is_plain_sampling(at, self.draft):
+            sampler = self.verifier.sampler
+            drawn = (sampler.sampling, sampler.seed)
+            return Rows(self.slot, start, tokens + guesses, Want.BEST, limit, len(guesses), *drawn)
+        window = self.verifier.window(at)
+        return Rows(self.slot, start, tokens + guesses, self.want, limit, len(guesses), window=window)
 
     def step_limit(self, max_step_tokens: int) -> int:
         """Return how many tokens one step may yield at most."""

@@ -36,6 +36,11 @@ class Verifier:
             return None
         return self.sampler.window
 
+    def is_plain_sampling(self, position: int, draft: Draft | None) -> bool:
+        """Return whether sampling alone decides the token at `position`, and what it says does not change `draft`."""
+        is_random = draft is not None and bool(draft.distributions)
+        return self.window(position) is not None and self.sampler.sampling.temperature > 0 and not is_random
+
     def allowed(self, draft: Draft) -> Draft:
         """Return the part of `draft` that the grammar allows."""
         if self.constraint is None:

@@ -1,22 +1,21 @@
 """Turns text into findings: the automaton sees every piece, the tracker every line, the parser what is armed."""
 
-import re
 from typing import Any
 
 from firesteel.guard import languages
-from firesteel.guard.analyse import Result, analyse
+from firesteel.guard.analyse import Result
 from firesteel.guard.finding import Action, Finding
 from firesteel.guard.imports import Imports
 from firesteel.guard.lines import Lines
-from firesteel.guard.patterns import CAUSE_NAMES, ROOTS, automaton
+from firesteel.guard.patterns import OPEN_ROOT, automaton
 from firesteel.guard.policy import Policy, suppressed
 from firesteel.guard.secrets import secrets_in
+from firesteel.guard.sentinel import judge
 from firesteel.guard.statement import MAX_LINE, MAX_WINDOW, Statements
 
 MAX_FINDINGS = 500  # of one text; beyond, they are not told
 MAX_BACKLOG = 256  # calm lines that the tracker has yet to follow
 NOTHING: list[Finding] = []
-OPEN_ROOT = re.compile(rf"(?<![\w.]){ROOTS}(?:\.[\w.]*)?$|(?i:(?<![\w.]){CAUSE_NAMES}\w*\s*(?::\s*\w*\s*)?[+:.]?=?$)")
 
 
 class Watch:
@@ -24,6 +23,8 @@ class Watch:
 
     Lines in which nothing was seen are put aside; the tracker follows them when something is, or when they are many.
     """
+
+    judge = staticmethod(judge)
 
     def __init__(self, language: str | None, policy: Policy, path: str | None = None) -> None:
         self.policy = policy
@@ -249,7 +250,7 @@ class Watch:
         window = text.encode(errors="replace")
         first = 0 if at_end else len(text[: max(0, statement - begin)].encode(errors="replace"))
         try:
-            results = analyse(
+            results = self.judge(
                 statements.language, window, closers.encode(), first, at_end=at_end, imports=self._imports
             )
         except Exception:  # a defect of ours must not end an answer; who serves it asks `failures`

@@ -113,7 +113,7 @@ class Service:
             self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
-        await asyncio.to_thread(self.desk.close)
+        await self.desk.close()
 
     @property
     def model_id(self) -> str:
@@ -123,7 +123,8 @@ class Service:
 
     def figures(self) -> dict[str, float]:
         """Return what the metrics tell of queue, limits and ledger."""
-        return dict(self.desk.figures())
+        queue = self.pipeline.admission.figures() if self.pipeline else {}
+        return {**queue, **self.desk.figures()}
 
     def ready_pipeline(self) -> Pipeline:
         """Return the pipeline. Raises NotReady while the model is loading or the engine restarts."""

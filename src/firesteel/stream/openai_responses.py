@@ -10,6 +10,8 @@ from firesteel.stream.response_events import Events, WireEvent
 from firesteel.stream.response_output import OutputWriter
 from firesteel.stream.tally import Tally
 from firesteel.types import Delta, Finish, Request, Tokenizer, Usage
+from firesteel.visit import Place
+from firesteel.wire.response_events import QueuePlace
 from firesteel.wire.response_object import (
     IncompleteDetails,
     InputDetails,
@@ -64,10 +66,11 @@ class ResponseWriter:
         """Return the first event."""
         return self._lifecycle("response.created")
 
-    def queued(self) -> list[WireEvent]:
-        """Return the first events of a response that waits for its turn."""
+    def queued(self, place: Place | None = None) -> list[WireEvent]:
+        """Return the first events of a response that waits for its turn, at `place`."""
         self.response.status = "queued"
-        return [self.created(), self._lifecycle("response.queued")]
+        queue = {} if place is None else {"queue": QueuePlace(place.num_ahead, round(place.seconds, 3))}
+        return [self.created(), self._events.event("response.queued", response=self.response, **queue)]
 
     def in_progress(self) -> WireEvent:
         """Return the event that says that work has begun."""

@@ -114,4 +114,4 @@ def test_a_page_is_copied_only_when_it_is_written_into() -> None:
 
 
 def test_every_cell_can_be_used_whatever_is_shared() -> None:
-    assert num_pages(1024, 4) == 1 + 16 + 8
+    assert num_pages(1024, 4) == 1 + 16 + 12

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from firesteel.backend.base import Capabilities, Output, Rows, State, Want
 from firesteel.backend.blueprint import Blueprint
 from firesteel.backend.cuda import gguf
+from firesteel.backend.cuda.ahead import Ahead, drafts_here, may_go_ahead
 from firesteel.backend.cuda.cache import Cache
 from firesteel.backend.cuda.device import first_line
 from firesteel.backend.cuda.kernels import select
 from firesteel.backend.cuda.memory import require_on_device
+from firesteel.backend.cuda.pages import PAGE
+from firesteel.backend.cuda.rounds import MOST_TOKENS, Rounds, num_rounds_of, rows_for
 from firesteel.backend.cuda.steps import Steps
 from firesteel.backend.cuda.weights import Assembler
 from firesteel.backend.llamacpp.fingerprint import identity
@@ -23,6 +27,7 @@ from firesteel.backend.native.description import Description
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError, EngineFailure, ModelError
 
+INVALID = "the model computed invalid numbers; its file may be damaged"
 LAYOUT = 1  # of saved states; raise it when old ones must not be read any more
 
 
@@ -48,6 +53,7 @@ class CudaBackend:
 
     def _set_up(self, blueprint: Blueprint, description: Description) -> None:
         shape, sizes = description.shape, blueprint.sizes
+        self._drafts = drafts_here(self._config)
         if self.tokenizer.vocabulary_size != shape.vocabulary:
             raise ModelError(
                 f"{self.info.path} has {shape.vocabulary} rows of embeddings for "
@@ -59,6 +65,9 @@ class CudaBackend:
             max_rows=sizes.max_rows,
             max_wanted_rows=sizes.num_wanted,
             chunk_rows=sizes.chunk_rows,
+            max_step_tokens=MOST_TOKENS,
+            can_sample=True,
+            can_draft=self._drafts,
         )
         require_on_device(self._device, shape, sizes, self._config)
         is_gpu = self._device.type == "cuda"
@@ -69,7 +78,8 @@ class CudaBackend:
         weights = Assembler(shape, read, self._device, self._dtype, self._config.weights).weights()
         cache = Cache(shape, sizes.num_cells, sizes.num_live, self._device)
         self._steps = Steps(weights, select(self._device), cache, self._device)
-        self._pages = cache.pages
+        self._pages, self._rounds = cache.pages, Rounds(self._steps)
+        self._ahead: dict[int, Ahead] = {}
         self._submitted: list[Rows] = []
         self.native_seconds = 0.0
         self._warm_up()
@@ -97,13 +107,39 @@ class CudaBackend:
         """Compute the batch; see `Backend.wait`."""
         batch, started = self._submitted, time.perf_counter()
         self._check(batch)
-        self._pages.reserve((rows.sequence, rows.position + len(rows.tokens)) for rows in batch)
-        wants_logits = any(rows.want is Want.LOGITS for rows in batch)
-        found = self._steps.compute(batch, wants_logits=wants_logits).cpu().numpy()
+        outputs = self._go_ahead(batch) if may_go_ahead(batch) else None
+        if outputs is None:
+            self._pages.reserve((rows.sequence, rows.position + len(rows.tokens)) for rows in batch)
+            tokens, logits = self._steps.compute(batch)
+            outputs = outputs_of(batch, tokens.cpu().tolist(), None if logits is None else logits.cpu().numpy())
         self.native_seconds += time.perf_counter() - started
-        for rows in batch:
-            self._pages.lengths[rows.sequence] = rows.position + len(rows.tokens)
-        return outputs_of(batch, found, wants_logits=wants_logits)
+        for rows, output in zip(batch, outputs, strict=True):
+            num_ahead = 0 if rows.num_draft else max(0, len(output.tokens) - 1)
+            self._pages.lengths[rows.sequence] = rows.position + len(rows.tokens) + num_ahead
+        return outputs
+
+    def _go_ahead(self, batch: list[Rows]) -> list[Output] | None:
+        """Let the device say several tokens of each sequence; None where room is short."""
+        aheads = [self._ahead.setdefault(rows.sequence, Ahead([], rows.position)) for rows in batch]
+        wanted = max(ahead.num_rows for ahead in aheads) if self._drafts else 1
+        num_rows = rows_for(len(batch), wanted)
+        lanes = [ahead.lane(rows) for ahead, rows in zip(aheads, batch, strict=True)]
+        ends = [(lane.sequence, lane.num_known + lane.limit + num_rows) for lane in lanes]
+        width = self._cache.width * PAGE
+        if any(end > width for _, end in ends) or not self._cache.have_room(ends):
+            return None
+        found = self._rounds.run(lanes, num_rows)
+        num_rounds = num_rounds_of(lanes)
+        for ahead, lane, one in zip(aheads, lanes, found, strict=True):
+            ahead.learn(lane, one, num_rows, num_rounds)
+        if any(token < 0 for one in found for token in one.tokens):
+            raise EngineFailure(INVALID)
+        return [Output(one.tokens) for one in found]
+
+    def expect(self, sequence: int, tokens: list[int], start: int) -> None:
+        """See `DeviceDrafting.expect`."""
+        expected = tokens if "prediction" in self._config.drafters else []
+        self._ahead[sequence] = Ahead(expected, start)
 
     def _check(self, batch: list[Rows]) -> None:
         """Refuse what would write outside of a sequence's pages or read outside of the vocabulary."""
@@ -115,7 +151,7 @@ class CudaBackend:
             and rows.position == lengths[rows.sequence]
             and 0 <= min(rows.tokens) <= max(rows.tokens) < vocabulary
             and rows.num_draft < len(rows.tokens)
-            and -(-(rows.position + len(rows.tokens)) // 64) <= self._cache.width
+            and rows.position + len(rows.tokens) <= PAGE * self._cache.width
             for rows in batch
         )
         num_rows, num_wanted = sum(len(rows.tokens) for rows in batch), sum(rows.num_wanted for rows in batch)
@@ -128,6 +164,8 @@ class CudaBackend:
     def trim(self, sequence: int, to: int) -> None:
         """Drop KV from position `to` on."""
         self._pages.trim(sequence, to)
+        if not to:
+            self._ahead.pop(sequence, None)
 
     def fork(self, source: int, target: int, to: int) -> None:
         """Share the first `to` positions; a page is copied when one of the two writes into it."""
@@ -161,19 +199,17 @@ class CudaBackend:
         self.tokenizer.close()
 
 
-def outputs_of(
-    batch: list[Rows], found: "np.ndarray[tuple[int, ...], np.dtype[np.float32]]", *, wants_logits: bool
-) -> list[Output]:
-    """Return the outputs of a batch. Raises EngineFailure where a best token does not exist."""
+def outputs_of(batch: list[Rows], tokens: list[int], logits: "npt.NDArray[np.float32] | None") -> list[Output]:
+    """Return the outputs of a batch. Raises EngineFailure where a token that is wanted does not exist."""
     outputs, start = [], 0
     for rows in batch:
-        mine = found[start : start + rows.num_wanted]
+        mine = slice(start, start + rows.num_wanted)
         start += rows.num_wanted
         if rows.want is Want.LOGITS:
-            outputs.append(Output(logits=list(mine)))
+            assert logits is not None
+            outputs.append(Output(logits=list(logits[mine])))
             continue
-        tokens = mine.argmax(axis=-1).tolist() if wants_logits and len(mine) else mine.tolist()
-        if min(tokens, default=0) < 0 or (wants_logits and not np.isfinite(mine).all()):
-            raise EngineFailure("the model computed invalid numbers; its file may be damaged")
-        outputs.append(Output(tokens))
+        if min(tokens[mine], default=0) < 0:
+            raise EngineFailure(INVALID)
+        outputs.append(Output(tokens[mine]))
     return outputs

@@ -73,16 +73,16 @@ class Cache:
             return False
         length = self.pages.lengths[sequence]
         assert start == length, f"sequence {sequence} holds {length} positions; the state was saved at {start}"
-        if not self.has_room(sequence, length + count):
+        if not self.have_room([(sequence, length + count)]):
             return False
         if count:
             self._write(sequence, start, count, buffer[STATE_HEAD.size :].copy())
         return True
 
-    def has_room(self, sequence: int, end: int) -> bool:
-        """Reserve pages up to `end`; False where there are none."""
+    def have_room(self, wanted: list[tuple[int, int]]) -> bool:
+        """Reserve pages for each (sequence, end); False where there are too few."""
         try:
-            self.pages.reserve([(sequence, end)])
+            self.pages.reserve(wanted)
         except EngineFailure:
             return False
         return True

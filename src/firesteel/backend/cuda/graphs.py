@@ -20,16 +20,20 @@ class Graphs:
     def run(self, key: Hashable, function: Callable[[], Tensors]) -> Tensors:
         """Return what `function` returns; tensors are valid until the next run.
 
-        `key` says everything that `function` depends on beside the contents of its tensors. It must run nothing on
-        the host in between, and running it again with the same contents must change nothing.
+        `key` says everything that `function` depends on beside the contents of its tensors. It must do nothing on
+        the host in between. Recording runs it some times: where that would change something, `record` it before.
         """
         if self._device.type != "cuda":
             return function()
-        if key not in self._recorded:
-            self._recorded[key] = self._record(function)
+        self.record(key, function)
         graph, outputs = self._recorded[key]
         graph.replay()
         return outputs
+
+    def record(self, key: Hashable, function: Callable[[], Tensors]) -> None:
+        """Record `function` for `run`, unless that was done. It runs some times; a processor records nothing."""
+        if self._device.type == "cuda" and key not in self._recorded:
+            self._recorded[key] = self._record(function)
 
     def _record(self, function: Callable[[], Tensors]) -> tuple[Any, Tensors]:
         stream = torch.cuda.Stream(self._device)

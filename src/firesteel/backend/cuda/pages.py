@@ -9,8 +9,9 @@ DUMP = 0  # the page that padded rows write into; it belongs to nobody
 
 
 def num_pages(num_cells: int, num_sequences: int) -> int:
-    """Return the pages that hold `num_cells` cells: each sequence may waste most of two, its last and a shared one."""
-    return 1 + -(-num_cells // PAGE) + 2 * num_sequences
+    """Return the pages that hold `num_cells` cells: each sequence may waste most of three, its last, a shared one
+    and one that a step writes ahead into."""
+    return 1 + -(-num_cells // PAGE) + 3 * num_sequences
 
 
 class Pages:

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from firesteel.backend.base import Rows
+from firesteel.backend.base import Rows, Want, uniform
 from firesteel.backend.cuda import inputs as packing
 from firesteel.backend.cuda.cache import Cache
 from firesteel.backend.cuda.graphs import Graphs
@@ -13,6 +13,7 @@ from firesteel.backend.cuda.inputs import MOST_FEW, Inputs
 from firesteel.backend.cuda.kernels.base import Kernels
 from firesteel.backend.cuda.kernels.plain import PlainKernels
 from firesteel.backend.cuda.model import best, forward, logits
+from firesteel.backend.cuda.sample import Settings, choose, settings
 from firesteel.backend.cuda.weights import Weights
 
 Tensor = Any  # torch.Tensor
@@ -36,8 +37,8 @@ class Steps:
             self._inputs[size] = packing.make(size, self.cache.nobody, self.device)
         return self._inputs[size]
 
-    def compute(self, batch: Sequence[Rows], *, wants_logits: bool) -> Tensor:
-        """Compute a batch; return best tokens [wanted] (-1: invalid numbers) or logits [wanted, vocabulary].
+    def compute(self, batch: Sequence[Rows]) -> tuple[Tensor, Tensor | None]:
+        """Compute a batch; return a token for each wanted row (-1: invalid numbers) and, if any are wanted, logits.
 
         Pages for all rows must have been reserved.
         """
@@ -45,10 +46,25 @@ class Steps:
         self.cache.upload_tables()
         packing.fill(inputs, batch, self.cache.nobody)
         wanted = torch.tensor(wanted_rows(batch), dtype=torch.int64).to(self.device)
+        wants_logits = any(rows.want is Want.LOGITS for rows in batch)
+        needs_logits = wants_logits or any(rows.sampling is not None for rows in batch)
         if inputs.num_rows > MOST_FEW:
             x = forward(self.weights, self._many, self.cache, inputs)[wanted]
-            return (logits if wants_logits else best)(x, self.weights, self._many)
-        return self.graphs.run((inputs.num_rows, wants_logits), lambda: self._few(inputs, wants_logits))[wanted]
+            found = (logits if needs_logits else best)(x, self.weights, self._many)
+        else:
+            found = self.graphs.run((inputs.num_rows, needs_logits), lambda: self._few(inputs, needs_logits))[wanted]
+        tokens = choose(found, *self._drawn(batch)) if needs_logits else found
+        return tokens, found if wants_logits else None
+
+    def _drawn(self, batch: Sequence[Rows]) -> tuple[Settings, Tensor]:
+        """Return how each wanted row is sampled, and its random number."""
+        samplings, numbers = [], []
+        for rows in batch:
+            first = rows.position + len(rows.tokens) - rows.num_wanted + 1  # position of the token that is drawn
+            samplings += [rows.sampling] * rows.num_wanted
+            numbers += [uniform(rows.seed, first + ahead) for ahead in range(rows.num_wanted)]
+        random = torch.tensor(numbers, dtype=torch.float64)
+        return settings(samplings, self.device), random.to(self.device)
 
     def _few(self, inputs: Inputs, wants_logits: bool) -> Tensor:
         x = forward(self.weights, self.kernels, self.cache, inputs)

@@ -176,9 +176,9 @@ def floats(matrix: Matrix) -> Tensor:
     return values if matrix.scale is None else values * matrix.scale.unsqueeze(-1)
 
 
-def random_read(shape: Shape, *, has_bias: bool, norms_heads: bool, is_tied: bool, seed: int = 7) -> Read:
+def random_read(shape: Shape, device: Any, *, has_bias: bool, norms_heads: bool, is_tied: bool) -> Read:
     """Return a `Read` of random weights of the right scale, for timing: what they say means nothing."""
-    normals = torch.randn(NUM_NORMALS, generator=torch.Generator().manual_seed(seed))
+    normals = torch.randn(NUM_NORMALS, generator=torch.Generator(device).manual_seed(7), device=device)
     width, hidden = shape.embedding, shape.feed_forward
     queries, keys = shape.heads * shape.head_size, shape.kv_heads * shape.head_size
     several = (shape.experts,) if shape.experts else ()
@@ -200,7 +200,7 @@ def random_read(shape: Shape, *, has_bias: bool, norms_heads: bool, is_tied: boo
 
     def read(role: Role, layer: int) -> Tensor | None:
         if role in ones:
-            return torch.ones(ones[role])
+            return torch.ones(ones[role], device=device)
         if role in biases:
             return normals[: biases[role]] * 0.1
         if role not in sizes:

@@ -35,7 +35,7 @@ class Drafting:
     def __init__(self, config: EngineConfig, backend: Backend, now: Callable[[], float]) -> None:
         """Load the draft model, where there is one. Raises ConfigError, ModelError (see `draft.model`)."""
         limit = backend.capabilities
-        self._names = config.drafters if limit.can_trim else ()
+        self._names = config.drafters if limit.can_trim and not limit.can_draft else ()
         self._max_draft = min(config.max_draft, limit.max_rows - 1, limit.max_wanted_rows - 1)
         self._max_rows = min(limit.max_rows, limit.max_wanted_rows)
         self._max_gap_seconds = config.max_gap_seconds
