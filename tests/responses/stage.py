@@ -98,6 +98,7 @@ class Stage:
         )
         self.connection = Recent(MAX_CONNECTION)
         self.out = Recorder()
+        self.num_finished = 0  # of the engine's works, for those who end them in their order
 
     async def turn(self, text: str | list[Item] = "x", **fields: Any) -> Turn:
         body = msgspec.convert({"model": "fake", "input": text, **fields}, ResponsesBody)
