@@ -11,6 +11,7 @@ from firesteel.logs import LogFormat
 
 BackendName = Literal["auto", "native", "llamacpp", "cuda", "scripted"]
 WeightsName = Literal["bf16", "int8", "fp8"]
+GuardLevel = Literal["off", "observe", "warn", "rewrite", "block"]
 DrafterName = Literal["prediction", "reference", "ngram", "suffix", "model"]
 DRAFTERS: tuple[DrafterName, ...] = ("prediction", "reference", "ngram", "suffix", "model")
 
@@ -38,6 +39,16 @@ def api_keys() -> tuple[str, ...]:
     return keys
 
 
+class GuardConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How answers are guarded where a request does not say otherwise; `locked`: it may not say so."""
+
+    is_on: bool = True
+    level: Literal["observe", "warn", "rewrite", "block"] = "rewrite"
+    actions: dict[str, str] = {}  # by rule id or its beginning
+    ignored_paths: tuple[str, ...] = ()
+    locked: bool = False
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine and its backend need to know. `None` means: chosen for the machine."""
 
@@ -61,6 +72,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     disk_seconds: float = 7 * 86_400  # what was not used for this long leaves the disk
     log_format: LogFormat = "text"
     disk_folder: str | None = None  # None = `home() / "kv"`
+    guard: Literal["off", "on", "required"] = "off"  # whether it is tried out at the start; required: else no start
 
 
 def kv_folder(config: EngineConfig) -> Path:
@@ -122,6 +134,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     response_seconds: float = 30 * 86_400.0  # and none stays longer
     privacy: Literal["normal", "strict"] = "normal"  # strict: nothing that was said is written to a disk
     socket_seconds: float = 3600.0  # a WebSocket lives no longer than this
+    guard: GuardLevel = "off"  # how far it goes at most with vulnerable code in answers
+    guard_actions: tuple[str, ...] = ()  # RULE=ACTION
+    guard_ignore: tuple[str, ...] = ()  # globs of paths that are not guarded
+    guard_lock: bool = False  # no request may change the guard
+    guard_keys: str | None = None  # a JSON file of guards by API key
 
     def __repr__(self) -> str:
         """Return the settings without the keys, which no log may show."""

@@ -115,7 +115,7 @@ def test_a_sentinel_that_does_not_load_is_a_guard_that_is_broken(monkeypatch: py
 
     monkeypatch.setattr(sentinel, "shipped", broken)
     guard = Guard("python", can_rewind=False)
-    guard.feed(BAD.decode(), 0, 0)
+    guard.feed(BAD.decode())
     assert guard.failures == 1
     canary.missed.cache_clear()
     assert "FS211" in canary.missed()

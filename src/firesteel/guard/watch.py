@@ -30,8 +30,7 @@ class Watch:
         self.policy = policy
         self.path = path
         self.failures = 0  # analyses that ended in an error of ours: the guard is then not to be relied on
-        self.is_replaying = False
-        self.is_calm = True  # nothing was seen in the statement that is open
+        self.is_replaying, self.is_calm = False, True  # calm: nothing was seen in the statement that is open
         self._markdown = languages.Fences() if language in (None, "markdown") else None
         self._statements: Statements | None = None
         self._lines = Lines()
@@ -55,6 +54,7 @@ class Watch:
     def _begin(self, language: str | None) -> None:
         """Begin text of a language, None for one without rules."""
         self.close()
+        self.language = language
         known = automaton(language)
         self._statements = Statements(language, self._line_start) if language is not None else None
         self._imports = Imports() if language == "python" else None
@@ -85,7 +85,7 @@ class Watch:
     def begin_at(self, place: int) -> None:
         """Say that the text to come begins at code point `place`: what was before is no longer known."""
         self._fed = self._line_start = place
-        self._begin(self._statements.language if self._statements is not None else None)
+        self._begin(self.language)
 
     def close(self) -> None:
         """Give the automaton's stream back; it may be called twice."""

@@ -16,7 +16,7 @@ from firesteel.responses.transport import Transport
 from firesteel.stream.openai_responses import ResponseWriter, successor_of
 from firesteel.stream.response import taken_back
 from firesteel.stream.response_events import Events, WireEvent
-from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Rewind
+from firesteel.types import Delta, Event, Failure, Finish, Guarded, Progress, Request, Rewind
 from firesteel.visit import Place
 from firesteel.wire.errors import error_of
 from firesteel.wire.response_object import ResponseObject
@@ -166,8 +166,8 @@ class Turn:
         if isinstance(event, Rewind):
             return self._fail(taken_back())
         out = self._succeed() if event.id == self._successor and self._is_over else []
-        if isinstance(event, Delta):
-            return [*out, *self._writer.delta(event)]
+        if isinstance(event, Delta | Guarded):
+            return [*out, *self._writer.write(event)]
         if isinstance(event, Finish):
             return [*out, *self._finish(event)]
         self._progress = event

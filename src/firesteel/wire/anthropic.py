@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from firesteel.wire.fields import Fates, Refusal
+from firesteel.wire.guard import FiresteelBody
 from firesteel.wire.openai_common import Firesteel, Limit, StopString, Unit
 
 NOTED: dict[str, str] = {
@@ -138,6 +139,7 @@ class CountBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     output_config: OutputConfig | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
     speed: Literal["fast", "standard"] | None = None
+    firesteel: FiresteelBody | None = None
 
     billing_policy: Any = None
     cache_control: Any = None
