@@ -1,6 +1,8 @@
 """Runs the server until a signal, then lets streams end within a grace period."""
 
 import asyncio
+import logging
+import os
 import signal
 import socket
 import sys
@@ -14,9 +16,11 @@ from firesteel.errors import ConfigError
 from firesteel.server.app import Service, create_app
 from firesteel.server.auth import check_bind
 from firesteel.server.closing import closing
+from firesteel.server.observe import Listener
 from firesteel.server.protocol import limited
 from firesteel.server.reload import Reload
 from firesteel.server.tls import Tls, uses_tls
+from firesteel.server.tracing import Tracing, is_configured, log_request
 
 POLL_SECONDS = 0.05
 LAST_WORD_SECONDS = 1.0  # at the end of the grace period, to tell clients why their stream ends
@@ -58,6 +62,16 @@ class _Server(uvicorn.Server):
             self._service.pipeline.fail_all(closing())
 
 
+class _ClientsFault(logging.Filter):
+    """Lets text that is no UTF-8 be a line in the log, without a traceback as if it were a bug."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep every record."""
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+            record.exc_info = None
+        return True
+
+
 def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | None = None) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP calls `reload`. Raises ConfigError or ModelError when it cannot start."""
     check_bind(config.host, config)
@@ -65,6 +79,8 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
     tls = Tls(config) if uses_tls(config) else None
     listening = _listen(config)
     service = Service(engine_config, config)
+    tracing = Tracing() if is_configured(os.environ) else None
+    service.listeners = listeners(engine_config, tracing)
     uvicorn_config = uvicorn.Config(
         create_app(service),
         lifespan="on",
@@ -73,12 +89,14 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
         ws_max_size=config.max_body_bytes,
         ws_per_message_deflate=True,
         access_log=False,
+        log_config=None,  # one format for all lines: firesteel.logs
         log_level="warning",
         server_header=False,
         proxy_headers=False,  # nothing here asks where a request came from
         ssl_context_factory=(lambda *_: tls.context) if tls is not None else None,
         timeout_graceful_shutdown=int(config.grace_seconds + LAST_WORD_SECONDS + 0.5),
     )
+    logging.getLogger("uvicorn.error").addFilter(_ClientsFault())
     server = _Server(uvicorn_config, service)
     service.on_failure = lambda: setattr(server, "should_exit", True)
     service.reload = reload
@@ -86,8 +104,16 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
         service.on_reload.insert(0, tls.take)  # before others take what it may refuse
     with listening:
         server.run(sockets=[listening])
+    if tracing is not None:
+        tracing.close()
     if service.failure is not None:
         raise service.failure
+
+
+def listeners(config: EngineConfig, tracing: Tracing | None) -> list[Listener]:
+    """Return who is told of each request that is over."""
+    wanted: list[Listener] = [log_request] if config.log_format == "json" else []
+    return [*wanted, tracing] if tracing is not None else wanted
 
 
 def _listen(config: ServerConfig) -> socket.socket:
