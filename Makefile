@@ -57,15 +57,17 @@ lint: setup  ## style and the import contract
 types: setup  ## strict types, of the tests too
 	@$(BIN)/mypy
 
-docs: setup  ## write cli.md, configuration.md and rules.md of docs/reference from the commands, settings and rules themselves
+docs: setup  ## write cli.md, configuration.md, rules.md and sentinel.md of docs/reference from what they are about
 	@$(BIN)/python scripts/generate_settings_docs.py
 	@$(BIN)/python scripts/generate_cli_docs.py
 	@$(BIN)/python scripts/generate_rule_docs.py
+	@$(BIN)/python scripts/generate_sentinel_docs.py
 
 docs-check: setup  ## fail when the generated pages are out of date
 	@$(BIN)/python scripts/generate_settings_docs.py --check
 	@$(BIN)/python scripts/generate_cli_docs.py --check
 	@$(BIN)/python scripts/generate_rule_docs.py --check
+	@$(BIN)/python scripts/generate_sentinel_docs.py --check
 
 fix: setup  ## let ruff repair what it can
 	@$(BIN)/ruff check --fix

@@ -131,8 +131,8 @@ def quality(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def found_in(text: str, language: str, split: Split) -> list[Finding]:
     guard = Guard(named(language), can_rewind=False)
-    for index, piece in enumerate(split(text)):
-        guard.feed(piece, index, index)
+    for piece in split(text):
+        guard.feed(piece)
     guard.finish()
     assert guard.failures == 0, "the guard failed"
     return guard.findings

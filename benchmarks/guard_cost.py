@@ -61,8 +61,8 @@ def cost(arguments: argparse.Namespace) -> dict[str, Any]:
 def fed(tokens: list[str]) -> None:
     guard = Guard("python")
     feed = guard.feed
-    for index, token in enumerate(tokens):
-        feed(token, index, index)
+    for token in tokens:
+        feed(token)
     guard.close()
 
 
@@ -89,9 +89,9 @@ def by_token(texts: list[list[str]]) -> tuple[list[float], dict[str, Any]]:
     held, waits, lines, lines_held = 0, [], 0, 0
     for tokens in texts:
         guard, wait, is_line_held = Guard("python", can_rewind=False), 0, False
-        for index, token in enumerate(tokens):
+        for token in tokens:
             started = clock()
-            verdict = guard.feed(token, index, index)
+            verdict = guard.feed(token)
             spent.append(max(0.0, (clock() - started - overhead) / 1000))
             if isinstance(verdict, Hold):
                 held, wait, is_line_held = held + 1, wait + 1, True

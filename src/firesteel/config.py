@@ -10,6 +10,7 @@ from firesteel.errors import ConfigError
 
 BackendName = Literal["auto", "native", "llamacpp", "cuda", "scripted"]
 WeightsName = Literal["bf16", "int8", "fp8"]
+GuardLevel = Literal["off", "observe", "warn", "rewrite", "block"]
 DrafterName = Literal["prediction", "reference", "ngram", "suffix", "model"]
 DRAFTERS: tuple[DrafterName, ...] = ("prediction", "reference", "ngram", "suffix", "model")
 
@@ -37,6 +38,16 @@ def api_keys() -> tuple[str, ...]:
     return keys
 
 
+class GuardConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How answers are guarded where a request does not say otherwise; `locked`: it may not say so."""
+
+    is_on: bool = True
+    level: Literal["observe", "warn", "rewrite", "block"] = "rewrite"
+    actions: dict[str, str] = {}  # by rule id or its beginning
+    ignored_paths: tuple[str, ...] = ()
+    locked: bool = False
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine and its backend need to know. `None` means: chosen for the machine."""
 
@@ -59,6 +70,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     disk_bytes: int = 0  # disk for the same, so that it outlives the process; 0 = none
     disk_seconds: float = 7 * 86_400  # what was not used for this long leaves the disk
     disk_folder: str | None = None  # None = `home() / "kv"`
+    guard: Literal["off", "on", "required"] = "off"  # whether it is tried out at the start; required: else no start
 
 
 def kv_folder(config: EngineConfig) -> Path:
@@ -86,7 +98,7 @@ def learned_folder(config: EngineConfig) -> Path:
     return kv_folder(config).with_name(kv_folder(config).name + "-learned")
 
 
-SECRET_FIELDS = ("api_keys", "ledger")  # which no log may show; a URL may hold a password
+SECRET_FIELDS = ("api_keys", "ledger", "limit_store")  # which no log may show; a URL may hold a password
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -98,6 +110,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     key_file: str | None = None  # more of them, hashed, with limits; None = `key_file()`, "none" = no file
     requests_per_minute: int | None = None  # of a key that has no limit of its own; None = as many as it likes
     tokens_per_minute: int | None = None  # the same, read and written
+    limit_store: str | None = None  # Redis, where several servers hold the limits together; None = this process
     ledger: str | None = None  # URL or SQLite file; None = `ledger_file()`, "none" = no ledger
     price_input: float = 5.0  # dollars for a million tokens
     price_output: float = 15.0
@@ -119,6 +132,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     response_seconds: float = 30 * 86_400.0  # and none stays longer
     privacy: Literal["normal", "strict"] = "normal"  # strict: nothing that was said is written to a disk
     socket_seconds: float = 3600.0  # a WebSocket lives no longer than this
+    guard: GuardLevel = "off"  # how far it goes at most with vulnerable code in answers
+    guard_actions: tuple[str, ...] = ()  # RULE=ACTION
+    guard_ignore: tuple[str, ...] = ()  # globs of paths that are not guarded
+    guard_lock: bool = False  # no request may change the guard
+    guard_keys: str | None = None  # a JSON file of guards by API key
 
     def __repr__(self) -> str:
         """Return the settings without the keys, which no log may show."""

@@ -18,6 +18,7 @@ import msgspec
 
 from firesteel.call import Call, Forgetful, Prepared
 from firesteel.errors import ContextTooLong, FiresteelError, RequestError, UnknownModel
+from firesteel.guard.order import NO_GUARDS, Guards
 from firesteel.request import anthropic
 from firesteel.request.affinity import NO_HEADERS
 from firesteel.request.chat_template import render_tail
@@ -29,18 +30,17 @@ from firesteel.session.recall import TokenRecall
 from firesteel.stream.openai import collector_of, stream_of
 from firesteel.stream.response import ResponseCollector, ResponseStream
 from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInfo, Request, Tokenizer, Work
-from firesteel.visit import UNCOUNTED, Visit
+from firesteel.visit import UNCOUNTED, Place, Visit
 
-# Text of this size is rendered and tokenised beside the event loop, so that other streams go on meanwhile.
-LARGE_BODY_BYTES = 8_192
+LARGE_BODY_BYTES = 8_192  # is rendered and tokenised beside the event loop, so that other streams go on meanwhile
 MAX_TOKEN_CHARACTERS = 16  # what of a prediction is beyond so many a token is not even tokenised
 FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no max_tokens
 ANSWER_RESERVE_TOKENS = 1024  # left for the answer when a conversation is truncated and no max_tokens is named
 WAITING_SECONDS = 1.0  # a client that waits hears something at least this often
-Waiting = Callable[[Request, int], Awaitable[None]]
+Waiting = Callable[[Request, Place], Awaitable[None]]
 
 
-async def _wait_silently(_: Request, __: int) -> None: ...
+async def _wait_silently(_: Request, __: Place) -> None: ...
 
 
 RENDER_NICENESS = 10  # 50 kB take 27 ms to tokenise: time that the model's threads must not wait for
@@ -66,6 +66,7 @@ class Pipeline:
         model_id: str,
         context_tokens: int,
         accept_any_model: bool = False,
+        guards: Guards = NO_GUARDS,
     ) -> None:
         self.admission = admission
         self.model_id = model_id
@@ -76,6 +77,7 @@ class Pipeline:
         self._tokenizer = tokenizer
         self._recall = TokenRecall(tokenizer)
         self._accept_any_model = accept_any_model
+        self._guards = guards
         self._renderer = ThreadPoolExecutor(1, "render", initializer=_yield_to_the_model)
         self._work_numbers = count()  # clients may send the same request id twice
 
@@ -93,11 +95,11 @@ class Pipeline:
     ) -> AsyncIterator[Call]:
         """Start the request in `body` when its turn comes; leaving the context ends it, whatever the reason.
 
-        `waiting` is awaited every second until then, with the number of requests before this one; `scope`
+        `waiting` is awaited every second until then, with this request's place; `scope`
         says whose warm state may serve it, `headers` may say which conversation it belongs to, `visit` counts it.
         Raises RequestError and its kin for what cannot be honoured, Overloaded when the queue is full.
         """
-        self.admission.require_room()  # first, because a refusal must cost nothing
+        self.admission.require_room(owner=scope)  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
         async with self.run(request, len(body), waiting, scope=scope, visit=visit) as call:
             yield call
@@ -121,9 +123,9 @@ class Pipeline:
         await visit.enter(request, self.model_id, num_bytes, self.context_tokens)
         with ExitStack() as stack:
             num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
-            ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast))
+            ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast, owner=scope))
             while not await self.admission.turn(ticket, WAITING_SECONDS):
-                await waiting(request, self.admission.num_ahead(ticket))
+                await waiting(request, self.admission.place(ticket))
             prompts = self._go_on(request, known) or await self._render(request, scope, num_bytes)
             request, works = self._works(request, scope, prompts)
             call = Call(self._engine, request, prompts, visit)
@@ -189,21 +191,11 @@ class Pipeline:
 
     def stream_of(self, call: Call) -> ResponseStream:
         """Return the encoder of a streamed response."""
-        return stream_of(
-            call.request,
-            created=call.created,
-            model=self.model_id,
-            tokenizer=self._tokenizer,
-        )
+        return stream_of(call.request, created=call.created, model=self.model_id, tokenizer=self._tokenizer)
 
     def collector_of(self, call: Call) -> ResponseCollector:
         """Return the encoder of a response in one body."""
-        return collector_of(
-            call.request,
-            created=call.created,
-            model=self.model_id,
-            tokenizer=self._tokenizer,
-        )
+        return collector_of(call.request, created=call.created, model=self.model_id, tokenizer=self._tokenizer)
 
     def _check_model(self, model: str) -> None:
         if model not in (self.model_id, "") and not self._accept_any_model:
@@ -245,12 +237,12 @@ class Pipeline:
         works, is_cut = [], False
         if any(prompt.is_truncated for prompt in prompts):
             request = msgspec.structs.replace(request, noted=(*request.noted, "truncation"))
-        for prompt in prompts:
+        for number, prompt in enumerate(prompts):
             tokens = prompt.tokens
             room = self._room_for(tokens, "messages" if request.kind in ("chat", "messages") else "prompt")
             max_tokens = room if request.max_tokens is None else min(request.max_tokens, room)
             is_cut = is_cut or max_tokens < (request.max_tokens or 0)
-            works += [self._work(request, scope, n, prompt, max_tokens) for n in range(request.n)]
+            works += [self._work(request, scope, n, prompt, max_tokens, number) for n in range(request.n)]
         if is_cut:
             request = msgspec.structs.replace(request, noted=(*request.noted, "max_tokens"))
         return request, works
@@ -265,8 +257,8 @@ class Pipeline:
             )
         return room
 
-    def _work(self, request: Request, scope: str, n: int, prompt: Prepared, max_tokens: int) -> Work:
-        """Return the work of the `n`-th choice of a prompt."""
+    def _work(self, request: Request, scope: str, n: int, prompt: Prepared, max_tokens: int, number: int = 0) -> Work:
+        """Return the work of the `n`-th choice of the prompt with this `number`."""
         sampling = request.sampling
         if n and sampling.seed is not None:
             sampling = msgspec.structs.replace(sampling, seed=sampling.seed + n)
@@ -279,6 +271,7 @@ class Pipeline:
             scope=scope,
             prediction=prompt.prediction,
             constraint=request.constraint,
+            guard=self._guards.order_for(request, scope, number),
         )
 
     def recall_histories(self, histories: Callable[[], list[tuple[str, Sequence[int]]]]) -> None:

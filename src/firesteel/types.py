@@ -1,7 +1,5 @@
-"""The values that travel, in the order in which they travel.
-
+"""The values that travel, in this order:
 wire JSON → `Request` → (router, session) → `Work` → engine → `Event` → stream → wire JSON
-
 All are frozen: one value type per arrow. The one mutable object, `Sequence`, lives in the engine.
 Units: engine offsets are tokens, wire offsets are code points of visible text, times are seconds.
 """
@@ -11,6 +9,8 @@ from enum import Enum
 from typing import Any, Literal, Protocol
 
 import msgspec
+
+from firesteel.verdict import Finding, GuardOrder, GuardReport, GuardWish
 
 
 class Sampling(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -94,6 +94,7 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     response_fields: tuple[str, ...] = ()  # paths of the parts of the response that are wanted; none = all
     truncates: bool = False  # a conversation that is too long loses its beginning, instead of being refused
     tier: Literal["default", "priority"] | None = None  # which queue was asked for; None = not said
+    guard: GuardWish | None = None
     noted: tuple[str, ...] = ()  # fields that real clients send and that have no effect here (law 6)
 
 
@@ -102,7 +103,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `max_tokens == 0` computes the prompt and no more, so that what begins with it finds it warm.
     `scope` names whose warm state may be used and added to; nothing is shared between two scopes.
-    `prediction`: tokens that the answer is expected to repeat, with edits; it does not change what is chosen.
+    `prediction`: tokens that the answer may repeat, with edits; it does not change what is chosen.
     `constraint`: a grammar in llguidance's JSON form that the answer follows; it was checked before.
     """
 
@@ -114,6 +115,7 @@ class Work(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope: str = ""
     prediction: list[int] = []
     constraint: str | None = None
+    guard: GuardOrder | None = None  # None: nothing is looked for
 
 
 class DraftUsage(msgspec.Struct, frozen=True, array_like=True):
@@ -138,6 +140,7 @@ class Usage(msgspec.Struct, frozen=True, kw_only=True):
     queue_seconds: float = 0.0  # added → first row computed
     prefill_seconds: float = 0.0  # first row computed → first token
     decode_seconds: float = 0.0  # first token → last token
+    guard: GuardReport | None = None  # None: it was off
 
 
 class TokenLogprob(msgspec.Struct, frozen=True, array_like=True):
@@ -173,13 +176,24 @@ class Rewind(msgspec.Struct, frozen=True, tag="rewind", array_like=True):
     num_tokens: int
 
 
-FinishReason = Literal["stop", "length", "cancelled", "steered"]
+class Guarded(msgspec.Struct, frozen=True, tag="guarded", array_like=True):
+    """What the guard says at this place. Of a `rewind`, which comes to live clients only, `num_text` still stand."""
+
+    id: str
+    kind: Literal["finding", "rewind", "resume"]
+    finding: Finding
+    num_text: int = 0
+    num_tokens: int = 0
+    attempt: int = 0
+    method: Literal["", "ban", "hint", "fix"] = ""  # how it is written differently
+
+
+FinishReason = Literal["stop", "length", "cancelled", "steered", "content_filter"]
 
 
 class Finish(msgspec.Struct, frozen=True, tag="finish", array_like=True):
     """The last event of a sequence that ended well; `tokens` are the ids of its answer, an end token not among them.
-
-    `steered`: a successor goes on from exactly these tokens (`EngineClient.steer`).
+    `steered`: a successor goes on from exactly these (`EngineClient.steer`); `content_filter`: the guard ended it.
     """
 
     id: str
@@ -196,7 +210,7 @@ class Failure(msgspec.Struct, frozen=True, tag="failure", array_like=True):
     message: str
 
 
-Event = Delta | Progress | Rewind | Finish | Failure
+Event = Delta | Progress | Rewind | Guarded | Finish | Failure
 
 
 class EngineClient(Protocol):
@@ -221,8 +235,7 @@ class EngineClient(Protocol):
     def rewind(self, id: str, to_token: int, ban: tuple[int, ...] = (), hint: tuple[int, ...] = ()) -> None:
         """Take output tokens back from `to_token` on; then `hint` follows, or else none of `ban` as next token.
 
-        KV, text, stop strings, penalties and usage go back together; text that was released is taken back by a
-        `Rewind` event. `to_token` counts output tokens that stay. A sequence that has ended is left alone.
+        What was released is taken back by a `Rewind` event. `to_token` counts output tokens that stay.
         """
         ...
 
@@ -250,7 +263,7 @@ class FimTokens(msgspec.Struct, frozen=True):
 
 
 class Tokenizer(Protocol):
-    """Text to tokens and back. Thread-safe; never touches a context."""
+    """Text to tokens and back. Thread-safe."""
 
     vocabulary_size: int
     end_tokens: frozenset[int]  # a sequence ends when one of these is chosen

@@ -2,9 +2,18 @@
 
 from typing import Protocol
 
+import msgspec
+
 from firesteel.types import Request, Usage
 
 Headers = list[tuple[bytes, bytes]]
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a request waits: how many go before it, and about how many seconds that takes."""
+
+    num_ahead: int
+    seconds: float
 
 
 class Visit(Protocol):

@@ -19,6 +19,8 @@ _EXECUTABLES = {
     "codex": "node_modules/.bin/codex",
     "copilot": "node_modules/.bin/copilot",
     "llm": "bin/llm",
+    "llm-comply": "bin/llm-comply",
+    "nvim": "bin/nvim",
     "openai-js": "node_modules/openai/index.mjs",
     "opencode": "node_modules/.bin/opencode",
 }

@@ -14,6 +14,7 @@ from firesteel.engine import residence, schedule
 from firesteel.engine.kv import prefix, warm
 from firesteel.engine.kv.warm import BlockCache
 from firesteel.engine.loop import Engine
+from firesteel.guard.answer import open_guard
 from firesteel.types import Delta, Event, Failure, Finish, Sampling, Work
 
 GREEDY = Sampling(temperature=0.0)
@@ -29,7 +30,9 @@ class Bench:
         self.clock = ManualClock()
         self.backend = ScriptedBackend(parse_script(script), self.config, self.clock, can_trim=can_trim)
         self.events: dict[str, list[Event]] = defaultdict(list)
-        self.engine = Engine(self.backend, self.config, lambda e: self.events[e.id].append(e), self.clock)
+        self.engine = Engine(
+            self.backend, self.config, lambda e: self.events[e.id].append(e), self.clock, open_guard=open_guard
+        )
         if self.config.disk_bytes:
             self.made.append(self)
 

@@ -22,7 +22,7 @@ SCRIPT = {"step_ms": 5, "rules": [{"match": "stall", "stall_at": 0, "stall_ms": 
 
 def engine_processes() -> list[psutil.Process]:
     """Return this process's own children that run an engine; a server of other tests has its engine below it."""
-    return [child for child in psutil.Process().children() if "firesteel.engine.child" in child.cmdline()]
+    return [child for child in psutil.Process().children() if "firesteel.child" in child.cmdline()]
 
 
 class Receiver:

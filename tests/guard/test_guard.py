@@ -7,11 +7,11 @@ from firesteel.guard import watch as watch_module
 from firesteel.guard.scan import tokens_of
 
 
-def feed(guard: Guard, text: str, first: int = 0) -> list[tuple[str, Verdict]]:
+def feed(guard: Guard, text: str) -> list[tuple[str, Verdict]]:
     """Feed `text` token by token; stop at a rewind."""
     seen: list[tuple[str, Verdict]] = []
-    for index, token in enumerate(tokens_of(text), first):
-        seen.append((token, guard.feed(token, index, index)))
+    for token in tokens_of(text):
+        seen.append((token, guard.feed(token)))
         if isinstance(seen[-1][1], Rewind):
             break
     return seen
@@ -84,8 +84,8 @@ def test_the_answer_goes_on_after_a_rewind() -> None:
     rewind = seen[-1][1]
     assert isinstance(rewind, Rewind)
     assert "list of arguments" in rewind.hint
-    assert guard.rewind(rewind.to_token) == rewind.to_token
-    again = feed(guard, "    subprocess.run(['ls', x], check=True)\n", rewind.to_token)
+    guard.rewind(rewind.to)
+    again = feed(guard, "    subprocess.run(['ls', x], check=True)\n")
     last = guard.finish()
     assert isinstance(last, Release)
     assert (released(seen) + released(again) + last.text).split("\n")[
@@ -102,8 +102,8 @@ def test_a_finding_that_comes_back_is_let_through_after_the_last_attempt() -> No
     for _ in range(2):
         rewind = seen[-1][1]
         assert isinstance(rewind, Rewind)
-        guard.rewind(rewind.to_token)
-        seen = feed(guard, bad, rewind.to_token)
+        guard.rewind(rewind.to)
+        seen = feed(guard, bad)
     assert isinstance(seen[-1][1], Release)
     assert [each.rule for each in seen[-1][1].findings] == ["FS211"]
 
@@ -128,7 +128,7 @@ def test_what_needs_the_whole_function_is_told_at_its_end() -> None:
     body = "class A { void f(InputStream s) {\n  DocumentBuilderFactory d = DocumentBuilderFactory.newInstance();\n"
     seen = feed(guard, body)
     assert released(seen) == body
-    seen = feed(guard, "  d.newDocumentBuilder().parse(s);\n} }\n", 1000)
+    seen = feed(guard, "  d.newDocumentBuilder().parse(s);\n} }\n")
     assert [each.rule for each in guard.findings] == ["FS311"]
     assert isinstance(seen[-1][1], Release)
 
@@ -151,10 +151,45 @@ def test_a_callback_is_judged_when_it_begins() -> None:
 
 def test_tokens_of_one_step_may_come_together() -> None:
     guard = Guard("python")
-    verdict = guard.feed("def f(x):\n    os.system('ls ' + x)\n", 0, 11)
+    verdict = guard.feed("def f(x):\n    os.system('ls ' + x)\n")
     assert isinstance(verdict, Rewind)
-    assert verdict.to_token == 0
-    assert guard.rewind(5) == 0  # inside the piece: what it kept must be fed again
+    assert verdict.to == 0
+    guard.rewind(5)  # inside the piece
+    assert released(feed(guard, "(x):\n    return x\n")) == "def f(x):\n    return x\n"
+
+
+def test_attempts_at_the_same_place_are_counted_although_it_moves() -> None:
+    guard = Guard("python")
+    seen, attempts = feed(guard, "def f(x):\n    os.system('ls ' + x)\n"), []
+    for line in range(3):
+        rewind = seen[-1][1]
+        assert isinstance(rewind, Rewind)
+        attempts.append(rewind.attempt)
+        guard.rewind(rewind.to)
+        seen = feed(guard, f"    n = {line}\n    os.system('ls ' + x)\n")
+    assert attempts == [1, 2, 3]
+    assert isinstance(seen[-1][1], Release)
+
+
+def test_what_stands_before_the_text_is_known_and_not_told_of() -> None:
+    guard = Guard("python")
+    context = "def f(host):\n    os.system(host)\n    line = 'ping ' + host\n"
+    guard.begin_after(context)
+    assert guard.findings == []
+    rewind = feed(guard, "    os.system(line)\n")[-1][1]
+    assert isinstance(rewind, Rewind)
+    assert rewind.is_cause_out
+    assert rewind.to == len(context)
+
+
+def test_where_nothing_may_be_written_again_a_rewind_only_ends_the_answer() -> None:
+    text = "def f(x):\n    os.system('ls ' + x)\n"
+    told = feed(Guard("python", may_retry=False), text)[-1][1]
+    assert isinstance(told, Release)
+    assert [each.rule for each in told.findings] == ["FS211"]
+    ended = feed(Guard("python", may_retry=False, policy=Policy(actions={"FS2": Action.block})), text)[-1][1]
+    assert isinstance(ended, Rewind)
+    assert ended.is_final
 
 
 def test_comments_do_not_switch_the_guard_off() -> None:
@@ -166,7 +201,7 @@ def test_a_defect_is_counted_and_does_not_end_the_answer(monkeypatch: pytest.Mon
     def broken(*arguments: object, **options: object) -> None:
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(watch_module, "analyse", broken)
+    monkeypatch.setattr(watch_module.Watch, "judge", staticmethod(broken))
     guard = Guard("python")
     seen = feed(guard, "def f(x):\n    os.system('ls ' + x)\n")
     assert released(seen).endswith("+ x)\n")

@@ -14,8 +14,8 @@ ANY_LANGUAGE = st.sampled_from((*LANGUAGES, None, "markdown", "text"))
 def findings(pieces: list[str], language: str | None) -> list[Finding]:
     """Return what is found, without the one field that says how the text was cut."""
     guard = Guard(language, can_rewind=False)
-    for index, piece in enumerate(pieces):
-        guard.feed(piece, index, index)
+    for piece in pieces:
+        guard.feed(piece)
     guard.finish()
     guard.close()
     assert guard.failures == 0
@@ -37,8 +37,8 @@ def test_all_text_leaves_in_order_when_nothing_is_taken_back(data: st.DataObject
     text = data.draw(texts(language if language in LANGUAGES else "python"))
     guard = Guard(language, can_rewind=False)
     released = ""
-    for index, piece in enumerate(data.draw(cut(text))):
-        verdict = guard.feed(piece, index, index)
+    for piece in data.draw(cut(text)):
+        verdict = guard.feed(piece)
         assert isinstance(verdict, Release | Hold)
         released += verdict.text if isinstance(verdict, Release) else ""
         assert text.startswith(released)
@@ -52,14 +52,12 @@ def test_all_text_leaves_in_order_when_nothing_is_taken_back(data: st.DataObject
 def test_what_was_released_is_never_taken_back(data: st.DataObject, language: str) -> None:
     text = data.draw(texts(language))
     guard = Guard(language, policy=Policy(max_attempts=1))
-    released, num_tokens = "", 0
+    released = ""
     for piece in data.draw(cut(text)):
-        verdict = guard.feed(piece, num_tokens, num_tokens)
-        num_tokens += 1
+        verdict = guard.feed(piece)
         if isinstance(verdict, Rewind):
             assert verdict.to >= len(released)
-            assert guard.rewind(verdict.to_token) == verdict.to_token
-            num_tokens = verdict.to_token
+            guard.rewind(verdict.to)
         elif isinstance(verdict, Release):
             released += verdict.text
     guard.close()
@@ -72,11 +70,11 @@ def test_a_rewind_is_as_if_what_was_taken_back_had_never_been(data: st.DataObjec
     keep = data.draw(st.integers(0, len(pieces)))
     detour = data.draw(cut(data.draw(texts("python"))))
     guard = Guard(language, can_rewind=False)
-    for index, piece in enumerate([*pieces[:keep], *detour]):
-        guard.feed(piece, index, index)
-    assert guard.rewind(keep) == keep
-    for index, piece in enumerate(pieces[keep:], keep):
-        guard.feed(piece, index, index)
+    for piece in [*pieces[:keep], *detour]:
+        guard.feed(piece)
+    guard.rewind(sum(map(len, pieces[:keep])))
+    for piece in pieces[keep:]:
+        guard.feed(piece)
     guard.finish()
     assert [msgspec.structs.replace(each, decided_at=0) for each in guard.findings] == findings(pieces, language)
 
@@ -109,9 +107,9 @@ def test_hostile_text_is_survived(text: str, language: str | None) -> None:
 def test_a_line_without_end_is_followed_in_bounded_memory() -> None:
     guard = Guard("javascript", can_rewind=False)
     longest = 0
-    for index in range(2_000):
-        guard.feed("exec('a' + b); " * 40, index, index)
-        longest = max(longest, sum(len(piece[3]) for piece in guard._pending))
+    for _ in range(2_000):
+        guard.feed("exec('a' + b); " * 40)
+        longest = max(longest, sum(len(piece[1]) for piece in guard._pending))
     guard.finish()
     assert longest <= 20_000
     assert guard.failures == 0
@@ -120,6 +118,6 @@ def test_a_line_without_end_is_followed_in_bounded_memory() -> None:
 
 def test_blocked_answers_end() -> None:
     guard = Guard("python", policy=Policy(actions={"FS211": Action.block}))
-    verdict = guard.feed("def f(x):\n    os.system('ls ' + x)\n", 0, 0)
+    verdict = guard.feed("def f(x):\n    os.system('ls ' + x)\n")
     assert isinstance(verdict, Rewind)
     assert verdict.is_final

@@ -17,7 +17,7 @@ from firesteel.responses.turn import Turn
 from firesteel.session.response_store import MEMORY, ResponseStore
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Failure, FinishReason, Progress, Work
-from firesteel.visit import UNCOUNTED, Visit
+from firesteel.visit import UNCOUNTED, Place, Visit
 from firesteel.wire.openai_responses import Item, ResponsesBody
 from tests.pipeline.fake_engine import FakeEngine, make_pipeline
 
@@ -64,7 +64,7 @@ class Recorder:
         self.is_eager = is_eager
         self.visit: Visit = UNCOUNTED
         self.events: list[dict[str, Any]] = []
-        self.told: list[Progress | int] = []
+        self.told: list[Progress | Place] = []
 
     async def send(self, events: list[WireEvent]) -> None:
         for kind, data in events:
@@ -72,7 +72,7 @@ class Recorder:
             assert event["type"] == kind
             self.events.append(event)
 
-    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
         self.told.append(progress)
 
     def observe(self, event: Event) -> None:
@@ -98,6 +98,7 @@ class Stage:
         )
         self.connection = Recent(MAX_CONNECTION)
         self.out = Recorder()
+        self.num_finished = 0  # of the engine's works, for those who end them in their order
 
     async def turn(self, text: str | list[Item] = "x", **fields: Any) -> Turn:
         body = msgspec.convert({"model": "fake", "input": text, **fields}, ResponsesBody)

@@ -156,5 +156,5 @@ def test_how_many_wait_before_one() -> None:
             stack.enter_context(admission.admitted(1 + AHEAD_SEQUENCES, is_fast=is_fast))
             for is_fast in (False, False, False, True)
         )
-        assert admission.num_ahead(first) == 0
-        assert [admission.num_ahead(ticket) for ticket in others] == [1, 2, 0]
+        assert admission.place(first).num_ahead == 0
+        assert [admission.place(ticket).num_ahead for ticket in others] == [1, 2, 0]

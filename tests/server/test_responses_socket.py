@@ -227,3 +227,13 @@ def test_events_between_lanes_say_where_they_belong(socket: Socket) -> None:
         for event in socket.until():
             seen[event["stream_id"]].append(event["sequence_number"])
     assert all(numbers == list(range(len(numbers))) for numbers in seen.values())
+
+
+def test_a_compacted_conversation_begins_a_chain_of_its_own(socket: Socket, server: Live) -> None:
+    first = socket.turn("hello")["response"]["id"]
+    body = {"model": "scripted", "previous_response_id": first}
+    compacted = server.http.post("/v1/responses/compact", json=body).json()["output"]
+    message = {"type": "message", "role": "user", "content": "hello"}
+    begun = socket.turn([*compacted, message], store=False)["response"]
+    assert (begun["status"], begun["previous_response_id"]) == ("completed", None)
+    assert socket.turn("hello", store=False, previous_response_id=begun["id"])["type"] == "response.completed"

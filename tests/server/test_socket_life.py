@@ -30,8 +30,10 @@ class FakeSocket:
         self._frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
 
     def create(self, text: str = "x", **fields: Any) -> None:
-        event = {"type": "response.create", "model": "fake", "input": text, **fields}
-        self._frames.put_nowait({"type": "websocket.receive", "text": json.dumps(event)})
+        self.receive_text(json.dumps({"type": "response.create", "model": "fake", "input": text, **fields}))
+
+    def receive_text(self, frame: str) -> None:
+        self._frames.put_nowait({"type": "websocket.receive", "text": frame})
 
     def leave(self) -> None:
         self._frames.put_nowait({"type": "websocket.disconnect"})

@@ -31,7 +31,7 @@ def test_without_anything_the_defaults_are_those_of_the_configs() -> None:
     disk = SETTINGS["disk_cache"].default * 1_000_000
     cache = SETTINGS["cache_mb"].default * 1_000_000
     assert settings.engine() == EngineConfig(disk_bytes=disk, cache_bytes=cache)
-    assert settings.server() == ServerConfig(max_body_bytes=16_000_000)
+    assert settings.server() == ServerConfig(max_body_bytes=16_000_000, guard="rewrite")  # who embeds a server asks
 
 
 @given(PORTS, PORTS, PORTS)

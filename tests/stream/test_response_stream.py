@@ -63,7 +63,7 @@ def events_of(texts: list[str], reason: FinishReason = "stop", **options: Any) -
     made = writer(**options)
     out = [made.created(), made.in_progress()]
     for text in texts:
-        out += made.delta(Delta("r", text, 1))
+        out += made.write(Delta("r", text, 1))
     out += made.finish(Finish("r", reason, USAGE), cancelled="cancelled")
     return [json.loads(data) for _, data in out]
 
@@ -138,7 +138,7 @@ def test_the_beginning_of_a_call_is_dropped_where_the_answer_was_broken_off() ->
 def test_logprobs_go_with_the_text() -> None:
     made = writer(tools=False)
     logprob = TokenLogprob(100, -0.5, [(101, -1.0)])
-    events = [json.loads(data) for _, data in made.delta(Delta("r", "x", 1, [logprob]))]
+    events = [json.loads(data) for _, data in made.write(Delta("r", "x", 1, [logprob]))]
     assert events[-1]["logprobs"][0]["logprob"] == -0.5
     last = [json.loads(data) for _, data in made.finish(Finish("r", "stop", USAGE))][-1]
     assert len(last["response"]["output"][0]["content"][0]["logprobs"]) == 1

@@ -42,7 +42,11 @@ def prepare(config: "EngineConfig", progress: "Progress") -> None:
     from firesteel.backend.blueprint import draw
 
     blueprint = draw(model_path(config), config)
-    if blueprint.native is not None:
+    if blueprint.native is None:
+        return
+    from firesteel.backend.native.packed_head import is_packed
+
+    if not is_packed(blueprint.info.path, blueprint.native):
         from firesteel.backend.native.packed import prepare as prepare_packed
 
         prepare_packed(blueprint.info.path, blueprint.native, progress)

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from firesteel import __version__
-from firesteel.cli import bench, cache, complete, config, doctor, guard, keys, models, run, serve, usage
+from firesteel.cli import bench, cache, complete, config, doctor, guard, keys, models, run, serve, train, usage
 from firesteel.cli.chat import command as chat
 from firesteel.cli.common import reported
 from firesteel.cli.setup import command as setup
@@ -44,6 +44,7 @@ app.add_typer(cache.app, name="cache")
 app.add_typer(keys.app, name="keys")
 app.command("usage")(reported()(usage.usage))
 app.add_typer(guard.app, name="guard")
+app.add_typer(train.app, name="train")
 app.command("bench")(reported()(bench.bench))
 app.command("setup")(reported()(setup.setup))
 app.command("doctor")(reported()(doctor.doctor))

@@ -93,16 +93,16 @@ def rules(
     as_json: JsonOption = False,
 ) -> None:
     """List the rules: id, CWE, severity, action, languages; or show one of them with its examples."""
-    from firesteel.guard.rules.catalogue import BY_ID, RULES
+    from firesteel.guard.rules.catalogue import BY_ID
 
     if rule is not None and rule not in BY_ID:
         raise ConfigError(f"there is no rule '{rule}'; `firesteel guard rules` lists them", param="rule")
-    chosen = RULES if rule is None else (BY_ID[rule],)
+    chosen = tuple(BY_ID.values()) if rule is None else (BY_ID[rule],)
     if as_json:
         print_json([described(each) for each in chosen])
     elif rule is None:
-        for each in RULES:
-            languages = ", ".join(each.languages) or "any text"
+        for each in chosen:
+            languages = ", ".join(each.languages) or ("any text" if each.examples else "all languages")
             typer.echo(f"{each.id}  {each.cwe[0]:<8} {each.severity:<8} {each.action:<7}  {each.title} ({languages})")
     else:
         show_rule(rule)
@@ -177,10 +177,10 @@ def show(found: "list[Located]", num_files: int, *, as_json: bool, sarif: bool) 
     """Print the findings for people, or for machines."""
     from firesteel import __version__
     from firesteel.guard import report
-    from firesteel.guard.rules.catalogue import RULES
+    from firesteel.guard.rules.catalogue import BY_ID
 
     if sarif:
-        print_json(report.sarif(found, RULES, __version__))
+        print_json(report.sarif(found, tuple(BY_ID.values()), __version__))
     elif as_json:
         print_json({"version": __version__, "files": num_files, "findings": [each.as_json() for each in found]})
     else:

@@ -1,4 +1,4 @@
-"""The engine process: `python -m firesteel.engine.child FD CONFIG`, started by `engine.process`.
+"""The engine process: `python -m firesteel.child FD CONFIG`, started by `engine.process`.
 
 Three threads: the engine's owns the backend and never touches the socket; one reads commands; one sends
 events. The sender gets its turn while the backend computes, so what several fast steps emit travels together.
@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 
 import msgspec
@@ -22,14 +23,16 @@ from firesteel.engine import messages
 from firesteel.engine.shorthand import Receiver
 from firesteel.engine.statistics import Statistics
 from firesteel.engine.worker import EngineWorker
-from firesteel.errors import FiresteelError
+from firesteel.errors import FiresteelError, GuardFailure
 from firesteel.events import coalesce
 from firesteel.types import Event
+from firesteel.verdict import OpenGuard
 
 # Seconds after which a thread that wants the interpreter lock gets it from one that never sleeps.
 # Only the scripted backend steps that fast; it bounds how long its events wait for company.
 SWITCH_SECONDS = 0.001
 END_SECONDS = 11.0  # for what is not on disk yet
+TryGuard = Callable[[], tuple[str, ...]]
 CRASHED = 70  # exit status after a bug; the server tells the clients and starts a new process
 
 
@@ -83,12 +86,18 @@ def together(events: list[Event]) -> list[Event]:
     return [event for _, event in coalesce([(event.id, event) for event in events])]
 
 
-def serve(connection: socket.socket, config: EngineConfig) -> None:
+def serve(connection: socket.socket, config: EngineConfig, open_guard: OpenGuard | None, try_guard: TryGuard) -> None:
     """Load the model, then obey commands until the server closes the connection."""
     outbox = Outbox(connection)
     try:
+        broken_rules = try_guard() if config.guard != "off" else ()
+        if broken_rules and config.guard == "required":
+            raise GuardFailure(
+                f"the guard does not find its own examples of {', '.join(broken_rules)}, and its policy is to block: "
+                "nothing is served unguarded. Reinstall Firesteel, or start with --guard rewrite"
+            )
         backend = open_backend(config)
-        worker = EngineWorker(backend, config, on_crash=lambda: os._exit(CRASHED))
+        worker = EngineWorker(backend, config, on_crash=lambda: os._exit(CRASHED), open_guard=open_guard)
     except FiresteelError as error:
         outbox.send(messages.Broken(error.message))
         return
@@ -96,7 +105,13 @@ def serve(connection: socket.socket, config: EngineConfig) -> None:
     worker.start()
     capabilities = backend.capabilities
     outbox.send(
-        messages.Ready(backend.info, capabilities.num_cells, capabilities.max_sequences, backend.state_fingerprint)
+        messages.Ready(
+            backend.info,
+            capabilities.num_cells,
+            capabilities.max_sequences,
+            backend.state_fingerprint,
+            broken_rules,
+        )
     )
     threading.Thread(target=outbox.run, name="sender", daemon=True).start()
     with suppress(OSError):
@@ -127,15 +142,14 @@ def _obey(connection: socket.socket, worker: EngineWorker, outbox: Outbox) -> No
             worker.ask_statistics(outbox.answer)
 
 
-def main() -> None:
-    """Run the process; when the server is gone it ends, as soon as what is warm is on disk."""
+def main(open_guard: OpenGuard | None = None, try_guard: TryGuard = tuple) -> None:
+    """Run the process; when the server is gone it ends, as soon as what is warm is on disk.
+
+    `open_guard` opens the guard of an answer; `try_guard` tries it out, and names the rules that are broken.
+    """
     for reaches_the_whole_group in (signal.SIGINT, signal.SIGTERM):
         signal.signal(reaches_the_whole_group, signal.SIG_IGN)  # the server decides; its end is ours
     sys.setswitchinterval(SWITCH_SECONDS)
     connection = socket.socket(fileno=int(sys.argv[1]))
-    serve(connection, msgspec.json.decode(sys.argv[2], type=EngineConfig))
+    serve(connection, msgspec.json.decode(sys.argv[2], type=EngineConfig), open_guard, try_guard)
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

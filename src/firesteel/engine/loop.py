@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 
 import msgspec
 
@@ -9,17 +10,20 @@ from firesteel.backend.base import Aborted, Backend, Output
 from firesteel.clock import Clock, SystemClock
 from firesteel.config import EngineConfig
 from firesteel.engine.batch import BatchRunner
-from firesteel.engine.checks import may_rewind_to, why_not_add
+from firesteel.engine.checks import why_not_add
 from firesteel.engine.constrain import Grammars
 from firesteel.engine.draft.drafting import Drafting
+from firesteel.engine.guarded_sequence import GuardedSequence
 from firesteel.engine.kv.open import open_warm
 from firesteel.engine.kv.warm import WarmKV
 from firesteel.engine.schedule import Plan, Scheduler
 from firesteel.engine.sequence import Sequence
 from firesteel.engine.statistics import Counters, Statistics
 from firesteel.engine.steer import Steer, begin, why_not
-from firesteel.errors import EngineFailure
+from firesteel.engine.take_back import TakeBack
+from firesteel.errors import EngineFailure, FiresteelError, GuardFailure
 from firesteel.types import Delta, Event, Failure, Finish, FinishReason, Progress, Usage, Work
+from firesteel.verdict import OpenGuard
 
 PROGRESS_SECONDS = 0.25  # least time between two progress events of one prompt
 NO_USAGE = Usage(num_prompt_tokens=0, num_cached_tokens=0, num_output_tokens=0)
@@ -36,8 +40,10 @@ class Engine:
         clock: Clock | None = None,
         is_interrupted: Callable[[str], bool] = lambda id: False,
         wake: Callable[[], None] = lambda: None,
+        open_guard: OpenGuard | None = None,
     ) -> None:
         self.backend = backend
+        self._open_guard = open_guard
         self._now = (clock or SystemClock()).now
         self._arrived: deque[Callable[[], None]] = deque()  # filled by the disk's thread
         self._wake = wake
@@ -52,6 +58,7 @@ class Engine:
         self._counters = Counters()
         self._max_tokens = min(backend.capabilities.num_cells, backend.info.context_length)
         self.batch = BatchRunner(backend, is_interrupted)
+        self._take_back = TakeBack(backend.tokenizer, self.scheduler.residence, emit, self._max_tokens)
 
     def _deliver(self, callback: Callable[[], None]) -> None:
         """Run `callback` before the next step; called from any thread."""
@@ -60,8 +67,9 @@ class Engine:
 
     def add(self, work: Work) -> None:
         """Take a sequence. One that can never fit, or that is known already, fails at once."""
+        is_known, has_guard = self._is_known(work.id), self._open_guard is not None
         num_cells = self.backend.capabilities.num_cells
-        problem = why_not_add(work, num_cells=num_cells, is_known=self._is_known(work.id))
+        problem = why_not_add(work, num_cells=num_cells, is_known=is_known, has_guard=has_guard)
         if problem is not None:
             return self._emit(problem)
         sequence = self._begun(work, self._now())
@@ -77,15 +85,17 @@ class Engine:
         return id in self._sequences or self._steered(id) is not None
 
     def _begun(self, work: Work, now: float) -> Sequence | None:
-        """Return a new sequence; None when its grammar does not compile, which has then been told."""
+        """Return a new sequence; None when its grammar or its guard cannot be had, which has then been told."""
         self._arrivals += 1
         try:
             constraint = self.grammars.constraint(work.constraint) if work.constraint is not None else None
-        except EngineFailure as error:
+            guard = self._open_guard(work.guard, constraint is None) if self._open_guard and work.guard else None
+        except (EngineFailure, GuardFailure) as error:
             self._emit(Failure(work.id, error.code or "invalid_value", error.message))
             return None
-        drafts = self.drafting.drafts(work)
-        sequence = Sequence(work, self._arrivals, self.backend.tokenizer, now, constraint=constraint, drafts=drafts)
+        kind = Sequence if guard is None else partial(GuardedSequence, guard=guard)
+        own, drafts = (work, self._arrivals, self.backend.tokenizer, now), self.drafting.drafts(work)
+        sequence: Sequence = kind(*own, constraint=constraint, drafts=drafts)
         self._sequences[work.id] = sequence
         return sequence
 
@@ -128,15 +138,9 @@ class Engine:
         sequence = self._sequences.get(id)
         if sequence is None:
             return None
-        if not may_rewind_to(ban, hint, self.backend.tokenizer):
-            return self._fail(sequence, EngineFailure("`ban` or `hint` holds a token that this model cannot say"))
-        rewound = sequence.rewind(to_token, ban)
-        self.scheduler.residence.rewind(sequence)
-        if rewound is not None:
-            self._emit(rewound)
         try:
-            self._emit_delta(sequence.insert(hint))
-        except EngineFailure as error:  # the grammar does not allow it
+            self._take_back.asked(sequence, to_token, ban, hint)
+        except EngineFailure as error:  # no such tokens, or the grammar does not allow them
             return self._fail(sequence, error)
         return self._finish(sequence) if sequence.reason is not None else None
 
@@ -184,7 +188,7 @@ class Engine:
             sequence.num_computed += rows
             if tokens:
                 self._accept(sequence, tokens, now)
-        except EngineFailure as error:
+        except (EngineFailure, GuardFailure) as error:
             return self._fail(sequence, error)
         if is_last and sequence.work.max_tokens == 0:
             sequence.reason = "length"
@@ -214,9 +218,11 @@ class Engine:
             sequence.num_computed = min(sequence.num_computed + num_ahead, len(sequence.tokens))
             if sequence.reason is not None or num_drafted > num_ahead:
                 self.backend.trim(sequence.slot, sequence.num_computed)
-        self._emit_delta(delta)
-        self._emit_delta(sequence.jump())
         self._counters.num_output_tokens += sequence.num_output - num_before
+        self._emit_delta(delta)
+        if isinstance(sequence, GuardedSequence):
+            self._take_back.judge(sequence)
+        self._emit_delta(sequence.jump())
 
     def _emit_delta(self, delta: Delta | None) -> None:
         if delta is not None:
@@ -233,6 +239,8 @@ class Engine:
 
     def _finish(self, sequence: Sequence) -> None:
         assert sequence.reason is not None
+        if isinstance(sequence, GuardedSequence):
+            self._take_back.end(sequence)
         steer, sequence.successor = sequence.successor, None
         if steer is not None and sequence.reason != "cancelled":
             self._succeed(sequence, steer)
@@ -244,10 +252,9 @@ class Engine:
             self._emit(Failure(steer.work.id, "not_running", f"{sequence.id!r} was cancelled before"))
 
     def _emit_finish(self, sequence: Sequence) -> None:
-        assert sequence.reason is not None
         output = sequence.tokens[sequence.num_prompt :]
         self.drafting.keep(sequence.work.scope, output)
-        self._emit(Finish(sequence.id, sequence.reason, sequence.usage(), output))
+        self._emit(Finish(sequence.id, sequence.reason or "stop", sequence.usage(), output))
 
     def _succeed(self, sequence: Sequence, steer: Steer) -> None:
         """Put the successor into the place of `sequence`; nothing is saved, copied or computed again."""
@@ -265,7 +272,7 @@ class Engine:
             self.scheduler.hand_over(sequence, successor)
         return self._forget(sequence, keep=successor is None)
 
-    def _fail(self, sequence: Sequence, error: EngineFailure) -> None:
+    def _fail(self, sequence: Sequence, error: FiresteelError) -> None:
         self._forget(sequence, keep=False)
         code = error.code or "engine_failure"
         self._emit(Failure(sequence.id, code, error.message))
@@ -274,6 +281,7 @@ class Engine:
 
     def _forget(self, sequence: Sequence, *, keep: bool) -> None:
         self.scheduler.retire(sequence, keep=keep)
+        sequence.close()
         self._sequences.pop(sequence.id, None)
         self._progress_at.pop(sequence.id, None)
 

@@ -6,7 +6,7 @@ import msgspec
 
 from firesteel.engine.shorthand import Shared
 from firesteel.engine.statistics import Statistics
-from firesteel.types import Delta, Failure, Finish, ModelInfo, Progress, Rewind, Work
+from firesteel.types import Delta, Failure, Finish, Guarded, ModelInfo, Progress, Rewind, Work
 
 HEADER = struct.Struct("<I")  # bytes of the frame that follows
 
@@ -54,6 +54,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     num_cells: int
     max_live: int
     state_fingerprint: str = ""  # under which KV rests on disk
+    broken_rules: tuple[str, ...] = ()  # of the guard, which does not find their own examples
 
 
 class Broken(msgspec.Struct, frozen=True, tag="broken"):
@@ -71,7 +72,7 @@ class Snapshot(msgspec.Struct, frozen=True, tag="snapshot"):
 class Events(msgspec.Struct, frozen=True, tag="events"):
     """The events of one or more steps, in order."""
 
-    events: list[Delta | Progress | Rewind | Finish | Failure]
+    events: list[Delta | Progress | Rewind | Guarded | Finish | Failure]
 
 
 Report = Ready | Broken | Snapshot | Events

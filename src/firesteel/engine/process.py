@@ -151,7 +151,7 @@ class EngineProcess:
     async def _spawn(self) -> asyncio.StreamReader:
         ours, theirs = socket.socketpair()
         config = msgspec.json.encode(self._config).decode()
-        command = [sys.executable, "-m", "firesteel.engine.child", str(theirs.fileno()), config]
+        command = [sys.executable, "-m", "firesteel.child", str(theirs.fileno()), config]
         with theirs:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         reader, self._writer = await asyncio.open_connection(sock=ours)

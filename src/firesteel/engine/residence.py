@@ -127,6 +127,13 @@ class Residence:
             self.cells.lease(sequence.slot, sequence.num_computed)
         sequence.num_kept = min(sequence.num_kept, sequence.num_computed // BLOCK_TOKENS * BLOCK_TOKENS)
 
+    def drop(self, sequence: Sequence) -> None:
+        """Do the same right after a step, whose KV is not accounted for yet."""
+        if sequence.state is State.RUNNING:
+            self._trim(sequence)
+            self.cells.lease(sequence.slot, sequence.num_computed)
+        sequence.num_kept = min(sequence.num_kept, sequence.num_computed // BLOCK_TOKENS * BLOCK_TOKENS)
+
     def _trim(self, sequence: Sequence) -> None:
         if not self._capabilities.can_trim:
             sequence.num_computed = 0  # the model cannot go back, so it begins again

@@ -1,6 +1,6 @@
 """Which rows a step computes. There are no phases: computed tokens chase known tokens under a budget."""
 
-from collections import deque
+from collections import Counter, deque
 
 from firesteel.backend.base import Backend
 from firesteel.config import EngineConfig
@@ -14,6 +14,7 @@ from firesteel.types import State
 Plan = list[tuple[Sequence, int]]  # each sequence at most once, with its number of rows
 
 FIRST_MIXED_ROWS = 16  # prompt rows beside another stream before any step has been timed
+MAX_TURNS = 1024  # scopes whose last turn is remembered
 HEADROOM_TOKENS = 64  # cells that must be free beyond a sequence's tokens, so that it is not preempted at once
 
 
@@ -28,6 +29,7 @@ class Scheduler:
         self.waiting: deque[Sequence] = deque()
         self.cost = StepCost()
         self.num_preemptions = 0
+        self._last_turns: dict[str, None] = {}  # scopes, whose turn was last at the end
 
     @property
     def num_tokens(self) -> int:
@@ -89,8 +91,8 @@ class Scheduler:
         return min(limit, max(1, self._rows_within_gap(num_stream_rows) - num_stream_rows))
 
     def _admit(self) -> None:
-        """Start waiting sequences in order of arrival; one that awaits a prefix is passed over."""
-        for sequence in list(self.waiting):
+        """Start waiting sequences in their turn; one that awaits a prefix is passed over."""
+        for sequence in self._in_turn():
             if not self.residence.has_slot:
                 return
             if sequence.is_fetching or self._must_wait(sequence):
@@ -100,7 +102,33 @@ class Scheduler:
             if self.residence.fetch(sequence):
                 continue
             self.waiting.remove(sequence)
+            self._note_turn(sequence.work.scope)
             self.residence.enter(sequence)
+
+    def _note_turn(self, scope: str) -> None:
+        """Remember that it was the turn of `scope`: who was least lately served goes first among equals."""
+        self._last_turns.pop(scope, None)
+        self._last_turns[scope] = None
+        if len(self._last_turns) > MAX_TURNS:
+            del self._last_turns[next(iter(self._last_turns))]
+
+    def _in_turn(self) -> list[Sequence]:
+        """Return the waiting sequences, those first whose scope has fewest before them; preempted ones above all.
+
+        The router hands over few more than can run, and those of somebody new first of all: without this they
+        would wait for what was handed over before (`router/admission.py`).
+        """
+        num_before = Counter(sequence.work.scope for sequence in self.running)
+        if len({*num_before, *(sequence.work.scope for sequence in self.waiting)}) < 2:
+            return list(self.waiting)
+        turns = {scope: number for number, scope in enumerate(self._last_turns)}
+        ranks = []
+        for place, sequence in enumerate(self.waiting):
+            scope = sequence.work.scope
+            rank = -1 if sequence.parked is not None else num_before[scope]
+            num_before[scope] += 1
+            ranks.append((rank, turns.get(scope, -1), place, sequence))
+        return [sequence for *_, sequence in sorted(ranks, key=lambda ranked: ranked[:3])]
 
     def _fits(self, sequence: Sequence) -> bool:
         """Return whether all that is known of `sequence` fits beside what the live ones still have to compute."""

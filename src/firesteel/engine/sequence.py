@@ -14,6 +14,7 @@ from firesteel.engine.steer import Steer
 from firesteel.engine.verify import Verifier
 from firesteel.engine.watch import Watchers
 from firesteel.types import Delta, FinishReason, Rewind, State, Tokenizer, TokenLogprob, Usage, Work
+from firesteel.verdict import GuardReport
 
 MAX_STREAM_ROWS = 32  # uncomputed tokens with which an answer still counts as a stream: grammars may force some
 
@@ -164,7 +165,7 @@ class Sequence:
         num_fed, text = self._watchers.feed([token])
         self.tokens += [token][:num_fed]
         logprobs = self.verifier.logprobs
-        if logprobs and logprobs[0].token == token:
+        if num_fed and logprobs and logprobs[0].token == token:
             self._logprobs.append((self._watchers.num_text, logprobs.pop(0)))
         if self._watchers.stopped:
             self.reason = "stop"
@@ -256,7 +257,10 @@ class Sequence:
             return True
         return self._watchers.is_complete and (now >= steer.deadline or self.num_output >= steer.max_output)
 
-    def usage(self) -> Usage:
+    def close(self) -> None:
+        """Give back what the sequence holds beside KV; it has ended."""
+
+    def usage(self, guard: GuardReport | None = None) -> Usage:
         """Return what the sequence cost so far; times in seconds."""
         started = self.started_at if self.started_at is not None else self.last_token_at
         first = self.first_token_at if self.first_token_at is not None else self.last_token_at
@@ -271,4 +275,5 @@ class Sequence:
             queue_seconds=started - self.added_at,
             prefill_seconds=first - started,
             decode_seconds=self.last_token_at - first,
+            guard=guard,
         )

@@ -1,17 +1,21 @@
 """What watches the tokens of one sequence on their way out: detokeniser and stop strings, in this order.
 
 What all of them release goes out. They rewind together, by replaying the tokens that stay: about 1 µs each.
+`engine.guarded` adds a guard.
 """
 
 from firesteel.engine.detokenize import Detokenizer
 from firesteel.engine.stop import StopStrings
 from firesteel.types import Tokenizer
+from firesteel.verdict import Rewind
 
 STATEMENT_ENDS = ("\n", ";", "}")
 
 
 class Watchers:
     """Turns accepted tokens into released text."""
+
+    verdict: Rewind | None = None  # what a guard wants to have taken back
 
     def __init__(self, tokenizer: Tokenizer, stop: tuple[str, ...]) -> None:
         self._tokenizer = tokenizer

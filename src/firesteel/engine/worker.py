@@ -11,6 +11,7 @@ from firesteel.config import EngineConfig
 from firesteel.engine.loop import Engine
 from firesteel.engine.statistics import Statistics
 from firesteel.types import Event, Failure, Finish, Work
+from firesteel.verdict import OpenGuard
 
 Deliver = Callable[[Event], None]
 
@@ -23,7 +24,13 @@ class EngineWorker:
     Events are delivered on the engine's thread, so `deliver` must be quick and must not block.
     """
 
-    def __init__(self, backend: Backend, config: EngineConfig, on_crash: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        config: EngineConfig,
+        on_crash: Callable[[], None] = lambda: None,
+        open_guard: OpenGuard | None = None,
+    ) -> None:
         self.backend = backend
         self._on_crash = on_crash  # called on the engine's thread when a bug ends it
         self._inbox: deque[Callable[[], None]] = deque()
@@ -31,7 +38,14 @@ class EngineWorker:
         self._delivers: dict[str, Deliver] = {}
         self._cancelling: set[str] = set()
         self._steering: set[str] = set()
-        self._engine = Engine(backend, config, self._dispatch, is_interrupted=self._is_interrupted, wake=self._wake.set)
+        self._engine = Engine(
+            backend,
+            config,
+            self._dispatch,
+            is_interrupted=self._is_interrupted,
+            wake=self._wake.set,
+            open_guard=open_guard,
+        )
         self._closing = self._has_crashed = self._must_prepare = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 

@@ -2,8 +2,16 @@
 
 from functools import cache
 
+from firesteel.guard import languages
+from firesteel.guard.patterns import automaton
 from firesteel.guard.rules.catalogue import RULES
 from firesteel.guard.scan import scan
+
+
+def warm() -> None:
+    """Compile the patterns of every language, which takes half a second each, before anything waits for them."""
+    for language in (None, *sorted(languages.PARSED)):
+        automaton(language)
 
 
 @cache

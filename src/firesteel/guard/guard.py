@@ -12,9 +12,11 @@ from firesteel.guard.watch import Watch
 
 VERSION = "1"
 MAX_HISTORY = 1 << 18  # pieces that a rewind can reach back over
+MAX_REWINDS = 64  # of one answer; beyond, findings are told
+EPISODE = 300  # code points from the first attempt within which another one is an attempt at the same
 
 
-Piece = tuple[int, int, int, str]  # where the text begins, its first and last token, the text
+Piece = tuple[int, str]  # where the text begins, and the text
 
 
 def start_of(piece: Piece) -> int:
@@ -22,16 +24,12 @@ def start_of(piece: Piece) -> int:
     return piece[0]
 
 
-def first_token_of(piece: Piece) -> int:
-    """Return the first token of a piece."""
-    return piece[1]
-
-
 class Guard:
     """Watches one text. `language` None means Markdown: fenced blocks say what they are.
 
     `is_live` releases at once and rewinds over what has left; otherwise a rewind reaches back to what was released and
-    no further. Without `can_rewind` findings are told only. The result does not depend on how the text is cut.
+    no further. Without `can_rewind` findings are told only; without `may_retry`, a rewind only ends an answer.
+    The result does not depend on how the text is cut.
     """
 
     def __init__(
@@ -42,6 +40,7 @@ class Guard:
         path: str | None = None,
         is_live: bool = False,
         can_rewind: bool = True,
+        may_retry: bool = True,
     ) -> None:
         self.policy = policy or Policy()
         self.findings: list[Finding] = []
@@ -50,28 +49,53 @@ class Guard:
         self._path = path
         self._is_live = is_live
         self._can_rewind = can_rewind
-        self._attempts: dict[tuple[str, int], int] = {}
+        self._may_retry = may_retry
+        self._attempts: dict[str, tuple[int, int]] = {}  # by rule: where the first attempt began, and how many followed
         self._watch = Watch(language, self.policy, path)
         self._history: list[Piece] = []
-        self._fed = 0  # code points
+        self._fed = self._base = 0  # code points; what stands before `_base` is not the answer's
         self._pending: list[Piece] = []  # held, or about to leave
+
+    @property
+    def language(self) -> str | None:
+        """The language that is being written, None for one without rules."""
+        return self._watch.language
+
+    def text_from(self, start: int) -> str:
+        """Return what was fed from code point `start` on, as far as it is remembered."""
+        index = max(0, bisect_right(self._history, start, key=start_of) - 1)
+        pieces = self._history[index:]
+        return "".join([text for _, text in pieces])[start - pieces[0][0] :] if pieces else ""
+
+    @property
+    def pending(self) -> str:
+        """What is held."""
+        return "".join([text for _, text in self._pending])
 
     @property
     def failures(self) -> int:
         """How often the guard itself failed: above 0 its silence means nothing."""
         return self._watch.failures
 
-    def feed(self, text: str, first_token: int, last_token: int) -> Verdict:
-        """Take the text of tokens `first_token` to `last_token` (inclusive) and say what may leave."""
+    def begin_after(self, context: str) -> None:
+        """Take what stands right before the text: it is known, but never told of nor taken back.
+
+        Offsets count from its beginning.
+        """
+        self._history, self._base = [(0, context)], len(context)
+        self._restart(self._history)
+
+    def feed(self, text: str) -> Verdict:
+        """Take more text and say what may leave. A rewind goes back to the beginning of such a piece."""
         start = self._fed
         self._fed = start + len(text)
-        self._history.append((start, first_token, last_token, text))
+        self._history.append((start, text))
         found = self._watch.feed(text)
         if not found and not self._pending and self._watch.is_calm:
             return Release(text)
         if len(self._history) > MAX_HISTORY:
             del self._history[: MAX_HISTORY // 2]
-        self._pending.append((start, first_token, last_token, text))
+        self._pending.append((start, text))
         return self._decide(found) if found else self._flow(())
 
     def _flow(self, findings: tuple[Finding, ...]) -> Verdict:
@@ -80,7 +104,7 @@ class Guard:
         count = len(self._pending)
         if suspect is not None:
             count = max(0, bisect_right(self._pending, suspect, key=start_of) - 1)
-        text = "".join(piece[3] for piece in self._pending[:count])
+        text = "".join(piece[1] for piece in self._pending[:count])
         del self._pending[:count]
         if self._pending and not text:
             return Hold(since=self._pending[0][0], findings=findings)
@@ -101,43 +125,44 @@ class Guard:
         cause = min(each.cause for each in serious)
         pieces = self._history if self._is_live else self._pending
         index = max(0, bisect_right(pieces, cause, key=start_of) - 1)
-        target = pieces[index]
-        if target[0] >= max(each.end for each in serious):
+        target = max(pieces[index][0], self._base)
+        if target >= max(each.end for each in serious):
             return None  # it is out
-        has_given_up = self._has_given_up(serious, target[0])
+        attempt = self._attempt(serious, target)
+        has_given_up = attempt > self.policy.max_attempts or self.num_rewinds >= MAX_REWINDS or not self._may_retry
         is_final = worst.action is Action.block or (has_given_up and self.policy.gives_up is Action.block)
         if has_given_up and not is_final:
             return None
         self.findings.extend(found)
         self.num_rewinds += 1
         return Rewind(
-            to_token=target[1],
-            to=target[0],
+            to=target,
             findings=tuple(found),
             hint=worst.hint,
-            is_cause_out=cause < target[0],
+            is_cause_out=cause < target,
             is_final=is_final,
+            attempt=attempt,
         )
 
-    def _has_given_up(self, serious: list[Finding], start: int) -> bool:
-        """Count one more attempt at the text from `start` on; say whether that was one too many."""
-        keys = {(each.rule, start) for each in serious}
-        for key in keys:
-            self._attempts[key] = self._attempts.get(key, 0) + 1
-        return any(self._attempts[key] > self.policy.max_attempts for key in keys)
+    def _attempt(self, serious: list[Finding], start: int) -> int:
+        """Count one more attempt at the text from `start` on; return the highest number of any of its rules."""
+        highest = 1
+        for rule in {each.rule for each in serious}:
+            first, count = self._attempts.get(rule, (start, 0))
+            if abs(start - first) > EPISODE:
+                first, count = start, 0
+            self._attempts[rule] = first, count + 1
+            highest = max(highest, count + 1)
+        return highest
 
-    def rewind(self, to_token: int) -> int:
-        """Forget everything from token `to_token` on; return the token from which text must be fed again.
-
-        That is `to_token`, unless it lies inside a piece: then it is the first token of that piece.
-        """
-        index = bisect_left(self._history, to_token, key=first_token_of)
-        if index and self._history[index - 1][2] >= to_token:
-            index -= 1
+    def rewind(self, to: int) -> None:
+        """Forget everything from code point `to` on."""
+        index = bisect_left(self._history, to, key=start_of)
         kept = self._history[:index]
-        stands_at = kept[-1][2] + 1 if kept else self._history[0][1] if self._history else to_token
+        if kept and kept[-1][0] + len(kept[-1][1]) > to:
+            start, text = kept[-1]
+            kept[-1] = (start, text[: to - start])
         self._restart(kept)
-        return min(stands_at, to_token) if index < len(self._history) or not kept else stands_at
 
     def _restart(self, kept: list[Piece]) -> None:
         failures = self._watch.failures
@@ -147,25 +172,25 @@ class Guard:
         self._watch.is_replaying = True
         self._watch.begin_at(kept[0][0] if kept else 0)
         for piece in kept:
-            self._watch.feed(piece[3])
+            self._watch.feed(piece[1])
         self._watch.is_replaying = False
         end = self._watch.fed
         self._history = kept
         # What was decided later was decided by text that is gone, also where it is about text that stays.
         self.findings = [each for each in self.findings if each.end <= end and each.decided_at <= end]
-        self._pending = [piece for piece in self._pending if piece[0] < end]
+        self._pending = [(start, text[: end - start]) for start, text in self._pending if start < end]
         self._fed = end
 
     def finish(self) -> Release | Rewind:
         """Take the end of the text; release what is held, or ask for one more rewind."""
         found = self._watch.finish()
         serious = [each for each in found if each.action.rank >= Action.rewrite.rank]
-        if serious and self._can_rewind and self._pending:
+        if serious and self._can_rewind and (self._pending or self._is_live):
             verdict = self._rewound(found, serious)
             if verdict is not None:
                 return verdict
         self.findings.extend(found)
-        text = "".join(piece[3] for piece in self._pending)
+        text = self.pending
         self._pending = []
         return Release(text=text, findings=tuple(found))
 

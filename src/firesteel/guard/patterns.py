@@ -4,6 +4,7 @@ One for each language, and one for text without a language, which knows secrets 
 when it is first asked for (30 to 200 ms), and shared; each guard has a stream of its own.
 """
 
+import re
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
@@ -20,6 +21,10 @@ CAUSES = (
     rf"(?i)\b{CAUSE_NAMES}\w*\s*(?::\s*\w+\s*)?[+:.]?=[^=]",
     r"(?i)[\"'`]\s*(?:select|insert|update|delete|drop|alter|create)\s",
 )
+
+
+# The end of an open line of which a candidate may still come.
+OPEN_ROOT = re.compile(rf"(?<![\w.]){ROOTS}(?:\.[\w.]*)?$|(?i:(?<![\w.]){CAUSE_NAMES}\w*\s*(?::\s*\w*\s*)?[+:.]?=?$)")
 
 
 class Pattern(NamedTuple):

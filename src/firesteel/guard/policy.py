@@ -16,7 +16,8 @@ class Policy:
     """`actions` by rule id or by its beginning (`FS1`); `ignored_paths` are globs in which nothing is reported.
 
     Comments `firesteel: ignore[FS201]` count only where `honours_comments`: a model must not be able to switch its own
-    guard off. `gives_up` is what happens to a finding that comes back after `max_attempts` rewinds.
+    guard off. `gives_up` is what happens to a finding that comes back after `max_attempts` rewinds. `at_most` caps the
+    rules' own actions, not those that were set.
     """
 
     actions: dict[str, Action] = field(default_factory=dict)
@@ -24,13 +25,14 @@ class Policy:
     honours_comments: bool = False
     max_attempts: int = 3
     gives_up: Action = Action.warn
+    at_most: Action = Action.block
 
     def action(self, rule: str, default: Action) -> Action:
         """Return what to do about a finding of `rule`; the longest name that fits decides."""
         for length in range(len(rule), 1, -1):
             if rule[:length] in self.actions:
                 return self.actions[rule[:length]]
-        return default
+        return min(default, self.at_most, key=lambda action: action.rank)
 
     def ignores(self, path: str | None) -> bool:
         """Whether nothing is reported for a file."""

@@ -25,8 +25,8 @@ def scan(
     """
     guard = Guard(language, policy=policy, path=path, can_rewind=False)
     pieces = tokens_of(text) if by_token else text.splitlines(keepends=True)
-    for index, piece in enumerate(pieces):
-        guard.feed(piece, index, index)
+    for piece in pieces:
+        guard.feed(piece)
     guard.finish()
     guard.close()
     if guard.failures:

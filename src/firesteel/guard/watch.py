@@ -1,22 +1,21 @@
 """Turns text into findings: the automaton sees every piece, the tracker every line, the parser what is armed."""
 
-import re
 from typing import Any
 
 from firesteel.guard import languages
-from firesteel.guard.analyse import Result, analyse
+from firesteel.guard.analyse import Result
 from firesteel.guard.finding import Action, Finding
 from firesteel.guard.imports import Imports
 from firesteel.guard.lines import Lines
-from firesteel.guard.patterns import CAUSE_NAMES, ROOTS, automaton
+from firesteel.guard.patterns import OPEN_ROOT, automaton
 from firesteel.guard.policy import Policy, suppressed
 from firesteel.guard.secrets import secrets_in
+from firesteel.guard.sentinel import judge
 from firesteel.guard.statement import MAX_LINE, MAX_WINDOW, Statements
 
 MAX_FINDINGS = 500  # of one text; beyond, they are not told
 MAX_BACKLOG = 256  # calm lines that the tracker has yet to follow
 NOTHING: list[Finding] = []
-OPEN_ROOT = re.compile(rf"(?<![\w.]){ROOTS}(?:\.[\w.]*)?$|(?i:(?<![\w.]){CAUSE_NAMES}\w*\s*(?::\s*\w*\s*)?[+:.]?=?$)")
 
 
 class Watch:
@@ -25,12 +24,13 @@ class Watch:
     Lines in which nothing was seen are put aside; the tracker follows them when something is, or when they are many.
     """
 
+    judge = staticmethod(judge)
+
     def __init__(self, language: str | None, policy: Policy, path: str | None = None) -> None:
         self.policy = policy
         self.path = path
         self.failures = 0  # analyses that ended in an error of ours: the guard is then not to be relied on
-        self.is_replaying = False
-        self.is_calm = True  # nothing was seen in the statement that is open
+        self.is_replaying, self.is_calm = False, True  # calm: nothing was seen in the statement that is open
         self._markdown = languages.Fences() if language in (None, "markdown") else None
         self._statements: Statements | None = None
         self._lines = Lines()
@@ -54,6 +54,7 @@ class Watch:
     def _begin(self, language: str | None) -> None:
         """Begin text of a language, None for one without rules."""
         self.close()
+        self.language = language
         known = automaton(language)
         self._statements = Statements(language, self._line_start) if language is not None else None
         self._imports = Imports() if language == "python" else None
@@ -84,7 +85,7 @@ class Watch:
     def begin_at(self, place: int) -> None:
         """Say that the text to come begins at code point `place`: what was before is no longer known."""
         self._fed = self._line_start = place
-        self._begin(self._statements.language if self._statements is not None else None)
+        self._begin(self.language)
 
     def close(self) -> None:
         """Give the automaton's stream back; it may be called twice."""
@@ -249,7 +250,7 @@ class Watch:
         window = text.encode(errors="replace")
         first = 0 if at_end else len(text[: max(0, statement - begin)].encode(errors="replace"))
         try:
-            results = analyse(
+            results = self.judge(
                 statements.language, window, closers.encode(), first, at_end=at_end, imports=self._imports
             )
         except Exception:  # a defect of ours must not end an answer; who serves it asks `failures`

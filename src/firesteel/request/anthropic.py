@@ -9,6 +9,7 @@ from firesteel.errors import RequestError
 from firesteel.request.affinity import BILLING_NOTE, NO_HEADERS, session_of, without_billing
 from firesteel.request.anthropic_content import left_out, messages_of, referenced_tools
 from firesteel.request.constraint import constraint_of_schema
+from firesteel.request.guard import guard_of
 from firesteel.request.tool_grammar import Tooling, tooling_of
 from firesteel.types import ChatPrompt, Message, Request, Sampling
 from firesteel.wire import fields, tool_calls
@@ -68,6 +69,7 @@ def _request(
         stop=tuple(wire.stop_sequences or ()) + (tool_calls.CLOSE,) * (single and prompt.tool_choice == "auto"),
         stream=bool(wire.stream),
         session=session_of(None, headers),
+        guard=guard_of(wire.firesteel, headers),
         constraint=tooling.constraint,
         tier="priority" if wire.speed == "fast" else None,
         noted=(

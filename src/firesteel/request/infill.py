@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 
 from firesteel.request.affinity import NO_HEADERS, session_of
+from firesteel.request.guard import guard_of
 from firesteel.types import FillPrompt, Request, Sampling
 from firesteel.wire import fields
 from firesteel.wire.decode import decode
@@ -31,6 +32,7 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
         n=infill.n_cmpl or 1,
         stream=bool(infill.stream),
         session=session_of(None, headers),
+        guard=guard_of(infill.firesteel, headers),
         predict_seconds=infill.t_max_predict_ms / 1000 if infill.t_max_predict_ms else None,
         response_fields=tuple(infill.response_fields or ()),
         noted=fields.examine(infill, FATES),

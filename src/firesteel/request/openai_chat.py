@@ -9,6 +9,7 @@ from firesteel.request.affinity import BILLING_NOTE, NO_HEADERS, session_of, wit
 from firesteel.request.chat_tools import offer_of, present, tooling
 from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of, tier_of
 from firesteel.request.constraint import constraint_of
+from firesteel.request.guard import guard_of
 from firesteel.types import ChatPrompt, Message, Request, Sampling
 from firesteel.wire import tool_calls
 from firesteel.wire.decode import decode
@@ -49,6 +50,7 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
         stream=bool(chat.stream),
         include_usage=includes_usage(chat),
         session=session_of(chat.prompt_cache_key, headers),
+        guard=guard_of(chat.firesteel, headers),
         prediction=_prediction(chat.prediction),
         constraint=tools.constraint,
         tier=tier_of(chat),

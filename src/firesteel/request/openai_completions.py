@@ -6,6 +6,7 @@ from firesteel.errors import RequestError
 from firesteel.request.affinity import NO_HEADERS, session_of
 from firesteel.request.common import includes_usage, noted_of, num_choices_of, sampling_of, stop_of, tier_of
 from firesteel.request.constraint import constraint_of
+from firesteel.request.guard import guard_of
 from firesteel.types import FillPrompt, Prompt, Request, Sampling, TextPrompt, TokenPrompt
 from firesteel.wire.decode import decode
 from firesteel.wire.openai_completions import CompletionBody
@@ -35,6 +36,7 @@ def parse(body: bytes, *, request_id: str, defaults: Sampling, headers: Mapping[
         stream=bool(completion.stream),
         include_usage=includes_usage(completion),
         session=session_of(completion.prompt_cache_key, headers),
+        guard=guard_of(completion.firesteel, headers),
         constraint=constraint_of(completion.response_format),
         tier=tier_of(completion),
         noted=noted_of(completion),

@@ -9,13 +9,14 @@ from firesteel.errors import RequestError
 from firesteel.request.affinity import BILLING_NOTE, NO_HEADERS, session_of, without_billing
 from firesteel.request.common import tier_of
 from firesteel.request.constraint import check_grammar, constraint_of_schema, json_object_grammar
+from firesteel.request.guard import guard_of
 from firesteel.request.response_grammar import answer_grammar
 from firesteel.request.response_items import Transcript, user_items
 from firesteel.request.response_tools import box, tools_of
 from firesteel.types import ChatPrompt, Message, Request, Sampling
 from firesteel.wire import responses_fields, tool_calls
 from firesteel.wire.decode import convert
-from firesteel.wire.openai_responses import Item, PromptBody, ResponsesBody, TextFormat
+from firesteel.wire.openai_responses import CreateEvent, Item, PromptBody, ResponsesBody, TextFormat
 from firesteel.wire.response_tools import AllowedTools, NamedTool, Tool, ToolBox
 
 LOGPROBS = "message.output_text.logprobs"
@@ -67,8 +68,9 @@ def parse(
         sampling=_sampling(body, defaults),
         max_tokens=0 if prewarm else body.max_output_tokens,
         stop=(tool_calls.CLOSE,) if turn.single else (),
-        stream=bool(body.stream),
+        stream=bool(body.stream) or isinstance(body, CreateEvent),
         session=session_of(body.prompt_cache_key, headers),
+        guard=guard_of(body.firesteel, headers),
         truncates=body.truncation == "auto",
         constraint=None if prewarm else turn.constraint,
         tier=tier_of(body),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from firesteel.responses.turn import Turn
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
-from firesteel.visit import UNCOUNTED, Visit
+from firesteel.visit import UNCOUNTED, Place, Visit
 
 MAX_LOGS = 256  # ended responses whose events can still be read
 
@@ -28,7 +28,7 @@ class EventLog:
         self._events += events
         self._wake()
 
-    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
         """Say nothing: readers poll."""
 
     def observe(self, event: Event) -> None:

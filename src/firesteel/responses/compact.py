@@ -13,7 +13,7 @@ from firesteel.responses.service import Responses
 from firesteel.responses.turn import Turn
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
-from firesteel.visit import Visit
+from firesteel.visit import Place, Visit
 from firesteel.wire.openai_responses import CompactBody, Item, ResponsesBody
 from firesteel.wire.response_object import Compaction, OutputMessage
 
@@ -35,7 +35,7 @@ class Nobody:
     async def send(self, events: list[WireEvent]) -> None:
         """Drop them."""
 
-    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
         """Say nothing."""
 
     def observe(self, event: Event) -> None:

@@ -66,7 +66,7 @@ class Responses:
         `connection` holds what the client's socket can go on from. Raises RequestError for what cannot be
         honoured, Overloaded when the queue is full.
         """
-        self.pipeline.admission.require_room()
+        self.pipeline.admission.require_room(owner=scope)
         body = self._with_store(body)
         known = await self.known(body.previous_response_id, scope, connection)
         body = msgspec.structs.replace(body, input=await resolved(body.input, self.store, scope))

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
-from firesteel.visit import Visit
+from firesteel.visit import Place, Visit
 
 
 class Transport(Protocol):
@@ -21,8 +21,8 @@ class Transport(Protocol):
         """Send `events`, waiting for a slow reader."""
         ...
 
-    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
-        """Tell how far the prompt of response `id` is; while it is queued, how many are ahead of it.
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
+        """Tell how far the prompt of response `id` is; while it is queued, its place.
 
         `events` numbers what becomes an event.
         """

@@ -16,7 +16,8 @@ from firesteel.responses.transport import Transport
 from firesteel.stream.openai_responses import ResponseWriter, successor_of
 from firesteel.stream.response import taken_back
 from firesteel.stream.response_events import Events, WireEvent
-from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Rewind
+from firesteel.types import Delta, Event, Failure, Finish, Guarded, Progress, Request, Rewind
+from firesteel.visit import Place
 from firesteel.wire.errors import error_of
 from firesteel.wire.response_object import ResponseObject
 
@@ -116,20 +117,19 @@ class Turn:
                 await self._step(await call.take(WAITING_SECONDS))
         self._call = None
 
-    async def _wait(self, _: Request, num_ahead: int) -> None:
+    async def _wait(self, _: Request, place: Place) -> None:
         """Show that the request is queued; end it there when it was stopped."""
         if self._stop_reason:
             raise Stopped
-        if self._transport.is_eager and not self._is_open:
-            await self.queue()
-        self._has_sent = True
-        await self._transport.progress(self.response.id, num_ahead, self.events)
+        if not self._is_open:
+            await self.queue(place)
+        await self._transport.progress(self.response.id, place, self.events)
 
-    async def queue(self) -> None:
+    async def queue(self, place: Place | None = None) -> None:
         """Say that the response waits for its turn; from here on it can be found."""
         self._responses.active[self.response.id] = self
         self._is_open = True
-        await self._send(self._writer.queued())
+        await self._send(self._writer.queued(place))
 
     def _opening(self) -> list[WireEvent]:
         """Return the first events that were not sent yet."""
@@ -166,8 +166,8 @@ class Turn:
         if isinstance(event, Rewind):
             return self._fail(taken_back())
         out = self._succeed() if event.id == self._successor and self._is_over else []
-        if isinstance(event, Delta):
-            return [*out, *self._writer.delta(event)]
+        if isinstance(event, Delta | Guarded):
+            return [*out, *self._writer.write(event)]
         if isinstance(event, Finish):
             return [*out, *self._finish(event)]
         self._progress = event

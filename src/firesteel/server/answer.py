@@ -19,7 +19,7 @@ from firesteel.stream import sse
 from firesteel.stream.mailbox import Addressed
 from firesteel.stream.openai import error_event
 from firesteel.types import Delta, Failure, Finish, Progress
-from firesteel.visit import UNCOUNTED, Headers, Visit
+from firesteel.visit import UNCOUNTED, Headers, Place, Visit
 from firesteel.wire.errors import encode_error, error_of
 
 EVENT_STREAM = b"text/event-stream; charset=utf-8"
@@ -56,6 +56,7 @@ class Answer:
         self._received_at = time.perf_counter()
         self._has_begun = False  # the response's status has been sent
         self._has_text = False
+        self._queued: Headers = []  # where it waited at first
         self.visit: Visit = UNCOUNTED
         self._closes_visit = True
         self.service: Any = None  # whoever made this, for the answers that need more than the pipeline
@@ -136,12 +137,20 @@ class Answer:
             else:
                 await self._collect(call)
 
-    async def _wait(self, request: types.Request, num_ahead: int) -> None:
+    async def _wait(self, request: types.Request, place: Place) -> None:
         """Keep the connection of a queued stream visibly alive."""
+        self._note(place)
         if request.stream:
             if not self._has_begun:
                 await self._begin(EVENT_STREAM)
-            await self._write(sse.comment(f"queued {num_ahead}"))
+            await self._write(sse.comment(queued(place)))
+
+    def _note(self, place: Place) -> None:
+        """Let the response's headers say where it waited."""
+        self._queued = self._queued or [
+            (b"x-firesteel-queue-position", b"%d" % place.num_ahead),
+            (b"x-firesteel-queue-seconds", b"%.3f" % place.seconds),
+        ]
 
     async def _stream(self, call: Call) -> None:
         """Send SSE. The status waits for the engine's first word, so that an early failure is a real status."""
@@ -189,6 +198,7 @@ class Answer:
             (b"request-id" if self._kind == "messages" else b"x-request-id", self._id.encode()),
             (b"openai-processing-ms", b"%d" % milliseconds),
             *self.visit.headers(),
+            *self._queued,
             *(extra or []),
         ]
         await self._send({"type": "http.response.start", "status": status, "headers": headers})
@@ -217,6 +227,11 @@ class Answer:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+
+
+def queued(place: Place) -> str:
+    """Return what the comments of a stream say about its place in the queue."""
+    return f"queued {place.num_ahead}, about {place.seconds:.1f} s"
 
 
 def _raise_failure(events: Iterable[Addressed]) -> None:

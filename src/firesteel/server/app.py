@@ -7,7 +7,7 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import TypeVar
 
 import msgspec
 from starlette.applications import Starlette
@@ -21,6 +21,7 @@ from firesteel.config import EngineConfig, ServerConfig, kv_folder
 from firesteel.engine.kv.histories import histories
 from firesteel.engine.process import EngineProcess
 from firesteel.errors import NotReady, UnknownModel
+from firesteel.guard.order import NO_GUARDS
 from firesteel.pipeline import Pipeline
 from firesteel.responses.background import Background
 from firesteel.responses.service import Responses
@@ -30,13 +31,14 @@ from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
 from firesteel.server.closing import closing
 from firesteel.server.faults import HANDLERS
+from firesteel.server.guarding import guards_of, need_of
 from firesteel.server.metrics import Metrics
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
 from firesteel.server.stored import open_responses
 from firesteel.service.desk import open_desk
-from firesteel.wire.health import Health
+from firesteel.wire.health import health_of
 from firesteel.wire.model_list import ModelCard, ModelMeta, encode_models
 
 AnswerT = TypeVar("AnswerT", bound=Answer)
@@ -54,7 +56,8 @@ class Service:
 
     def __init__(self, engine_config: EngineConfig, config: ServerConfig) -> None:
         self.config = config
-        self.engine = EngineProcess(engine_config)
+        self.guards = guards_of(config)
+        self.engine = EngineProcess(msgspec.structs.replace(engine_config, guard=need_of(self.guards)))
         self.metrics = Metrics()
         self.keyring = keyring(config)
         self.desk = open_desk(config)
@@ -88,6 +91,7 @@ class Service:
             model_id=self.model_id,
             context_tokens=min(ready.num_cells, ready.info.context_length),
             accept_any_model=self.config.accept_any_model,
+            guards=msgspec.structs.replace(self.guards, broken_rules=ready.broken_rules),
         )
         if self._engine_config.disk_bytes:
             folder = kv_folder(self._engine_config)
@@ -112,7 +116,7 @@ class Service:
             self.responses.close()
         if self.pipeline is not None:
             self.pipeline.close()
-        await asyncio.to_thread(self.desk.close)
+        await self.desk.close()
 
     @property
     def model_id(self) -> str:
@@ -122,7 +126,8 @@ class Service:
 
     def figures(self) -> dict[str, float]:
         """Return what the metrics tell of queue, limits and ledger."""
-        return dict(self.desk.figures())
+        queue = self.pipeline.admission.figures() if self.pipeline else {}
+        return {**queue, **self.desk.figures()}
 
     def ready_pipeline(self) -> Pipeline:
         """Return the pipeline. Raises NotReady while the model is loading or the engine restarts."""
@@ -193,12 +198,11 @@ async def get_model(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """`GET /health`: 200 when requests are answered, 503 while the model loads or the engine restarts."""
+    """`GET /health`: 200 when requests are answered (degraded: the guard is broken), 503 while they are not."""
     service = _service(request)
     is_ready = service.pipeline is not None and service.engine.ready is not None
-    num_restarts = service.engine.num_restarts
-    status: Literal["ok", "loading", "restarting"] = "restarting" if num_restarts else "loading"
-    body = Health(status="ok" if is_ready else status, model=service.model_id, engine_restarts=num_restarts)
+    broken = service.engine.ready.broken_rules if service.engine.ready else ()
+    body = health_of(service.model_id, service.engine.num_restarts, is_ready, service.guards != NO_GUARDS, broken)
     return Response(msgspec.json.encode(body), 200 if is_ready else 503, media_type="application/json")
 
 

@@ -11,7 +11,7 @@ from firesteel.errors import FiresteelError
 from firesteel.server.metrics import Metrics
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
-from firesteel.visit import Visit
+from firesteel.visit import Place, Visit
 from firesteel.wire.openai_responses import CreateEvent
 from firesteel.wire.socket_errors import error_frame
 
@@ -37,10 +37,13 @@ class LaneTransport:
         """Send `events`, waiting for a slow reader."""
         await self._connection.send(events)
 
-    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
-        """Tell how many tokens of the prompt are computed; while it is queued, how many requests are ahead."""
-        if isinstance(progress, int):
-            state: dict[str, int] = {"queued_ahead": progress}
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
+        """Tell how many tokens of the prompt are computed; while it is queued, its place."""
+        if isinstance(progress, Place):
+            state: dict[str, float] = {
+                "queued_ahead": progress.num_ahead,
+                "estimated_seconds": round(progress.seconds, 3),
+            }
         else:
             state = {"computed_tokens": progress.num_computed, "prompt_tokens": progress.num_prompt}
         await self._connection.send([events.event(PROGRESS, response_id=id, **state)])

@@ -8,6 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from firesteel.clock import time_per_output_token
 from firesteel.engine.statistics import Statistics
 from firesteel.types import Usage
+from firesteel.verdict import GuardReport
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 TOKEN_SECONDS = (0.0001, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.25, 1.0)
@@ -38,6 +39,10 @@ class Metrics:
         )
         self._restarts = Gauge("firesteel_engine_restarts", "Times the engine process was restarted", registry=registry)
         self._engine = Gauge("firesteel_engine", "Engine counters and states", ["what"], registry=registry)
+        self._findings = Counter(
+            "firesteel_guard_findings", "Findings in text that stayed", ["rule", "action"], registry=registry
+        )
+        self._guard = Counter("firesteel_guard", "What the guard did", ["counts"], registry=registry)
         self._service = Gauge("firesteel_service", "Queue, limits and ledger", ["what"], registry=registry)
         self._verify = Gauge("firesteel_verify_seconds", "Learned cost of a step", ["rows"], registry=registry)
 
@@ -59,8 +64,19 @@ class Metrics:
         self._tokens.labels("cached").inc(usage.num_cached_tokens)
         self._tokens.labels("output").inc(usage.num_output_tokens)
         self._queue.observe(usage.queue_seconds)
+        if usage.guard is not None:
+            self._guarded(usage.guard)
         if usage.num_output_tokens > 1:
             self._tpot.observe(time_per_output_token(0.0, usage.decode_seconds, usage.num_output_tokens))
+
+    def _guarded(self, report: GuardReport) -> None:
+        for finding in report.findings:
+            self._findings.labels(finding.rule, finding.action).inc()
+        self._guard.labels("answers").inc()
+        self._guard.labels("rewinds").inc(report.num_rewinds)
+        self._guard.labels("retry_tokens").inc(report.num_retry_tokens)
+        self._guard.labels("seconds").inc(report.seconds)
+        self._guard.labels("failures").inc(report.num_failures)
 
     def render(
         self, statistics: Statistics | None, service: Mapping[str, float], *, num_refused: int, num_restarts: int

@@ -14,10 +14,11 @@ from firesteel.responses.background import EventLog
 from firesteel.responses.compact import Nobody, compact
 from firesteel.responses.memory import listed
 from firesteel.responses.service import Responses
-from firesteel.server.answer import EVENT_STREAM, Answer
+from firesteel.server.answer import EVENT_STREAM, Answer, queued
 from firesteel.stream import response_events, sse
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
+from firesteel.visit import Place
 from firesteel.wire.decode import decode
 from firesteel.wire.openai_responses import CompactBody, Item, PromptBody, ResponsesBody, SteerBody
 from firesteel.wire.response_events import Deleted, ItemPage
@@ -41,8 +42,10 @@ class StreamAnswer(Answer):
         if self.is_streamed:
             await self.stream_bytes(b"".join(map(response_events.sse, events)))
 
-    async def progress(self, id: str, progress: Progress | int, events: Events) -> None:
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
         """Keep the connection of a stream visibly alive."""
+        if isinstance(progress, Place):
+            self._note(progress)
         if self.is_streamed:
             await self.stream_bytes(sse.comment(_told(progress)))
 
@@ -69,9 +72,9 @@ class StreamAnswer(Answer):
         await self._send_whole(msgspec.json.encode(response))
 
 
-def _told(progress: Progress | int) -> str:
-    if isinstance(progress, int):
-        return f"queued {progress}"
+def _told(progress: Progress | Place) -> str:
+    if isinstance(progress, Place):
+        return queued(progress)
     return f"prefill {progress.num_computed}/{progress.num_prompt}"
 
 

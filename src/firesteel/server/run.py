@@ -1,6 +1,7 @@
 """Runs the server until a signal, then lets streams end within a grace period."""
 
 import asyncio
+import logging
 import signal
 import socket
 import sys
@@ -58,6 +59,16 @@ class _Server(uvicorn.Server):
             self._service.pipeline.fail_all(closing())
 
 
+class _ClientsFault(logging.Filter):
+    """Lets text that is no UTF-8 be a line in the log, without a traceback as if it were a bug."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Keep every record."""
+        if record.exc_info and isinstance(record.exc_info[1], UnicodeDecodeError):
+            record.exc_info = None
+        return True
+
+
 def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | None = None) -> None:
     """Serve until SIGINT or SIGTERM; SIGHUP calls `reload`. Raises ConfigError or ModelError when it cannot start."""
     check_bind(config.host, config)
@@ -79,6 +90,7 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
         ssl_context_factory=(lambda *_: tls.context) if tls is not None else None,
         timeout_graceful_shutdown=int(config.grace_seconds + LAST_WORD_SECONDS + 0.5),
     )
+    logging.getLogger("uvicorn.error").addFilter(_ClientsFault())
     server = _Server(uvicorn_config, service)
     service.on_failure = lambda: setattr(server, "should_exit", True)
     service.reload = reload

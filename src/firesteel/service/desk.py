@@ -1,5 +1,6 @@
 """Where every request is received: its limits, and its line in the ledger."""
 
+import asyncio
 import time
 from collections.abc import Callable
 
@@ -9,6 +10,7 @@ from firesteel.service.keyring import Caller
 from firesteel.service.ledger import Ledger, Store
 from firesteel.service.ledger_row import Prices, Row
 from firesteel.service.limiter import Limiter, Limits, Memory
+from firesteel.service.limiter import Store as LimitStore
 from firesteel.service.metered import Metered
 
 NONE = "none"
@@ -43,7 +45,11 @@ class Desk:
 
     def figures(self) -> dict[str, int]:
         """Return what the metrics tell of the desk."""
-        figures = {"num_rate_limited": self.limiter.num_refused, "num_visits": len(self._open)}
+        figures = {
+            "num_visits": len(self._open),
+            "num_rate_limited": self.limiter.num_refused,
+            "num_limit_store_failures": self.limiter.store.num_failures,
+        }
         if (ledger := self._ledger) is not None:
             figures |= {
                 "num_ledger_written": ledger.num_written,
@@ -53,12 +59,13 @@ class Desk:
             }
         return figures
 
-    def close(self) -> None:
-        """Settle what is open, and write it. Blocks for some seconds when the database does not answer."""
+    async def close(self) -> None:
+        """Settle what is open, and write it; takes some seconds when the database does not answer."""
         for visit in list(self._open):
             visit.abandon()
         if self._ledger is not None:
-            self._ledger.close()
+            await asyncio.to_thread(self._ledger.close)
+        await self.limiter.store.close()
 
 
 def limits_of(settings: ServerConfig) -> Limits:
@@ -75,7 +82,16 @@ def open_desk(settings: ServerConfig) -> Desk:
     """Return the desk that `settings` describe. Raises ConfigError for a ledger that cannot be one."""
     opener = ledger_opener(settings.ledger)
     ledger = Ledger(opener) if opener is not None else None
-    return Desk(Limiter(Memory(time.monotonic)), ledger, limits_of(settings), prices_of(settings))
+    return Desk(Limiter(limit_store(settings.limit_store)), ledger, limits_of(settings), prices_of(settings))
+
+
+def limit_store(url: str | None) -> LimitStore:
+    """Return what counts limits: this process, or the Redis at `url`. Raises ConfigError for what is no address."""
+    if url is None:
+        return Memory(time.monotonic)
+    from firesteel.service.shared import open_shared
+
+    return open_shared(url)
 
 
 def ledger_opener(address: str | None) -> Callable[[], Store] | None:

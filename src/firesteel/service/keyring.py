@@ -87,7 +87,7 @@ class Keyring:
             return None
         return Caller(
             key=key.id,
-            scope=_scope_of(sent),
+            scope=scope_of(sent),
             scopes=key.scopes,
             models=key.models,
             requests_per_minute=key.requests_per_minute,
@@ -96,7 +96,7 @@ class Keyring:
 
     def _by_environment(self, sent: bytes) -> Caller | None:
         matches = [hmac.compare_digest(sent, known) for known in self._environment]
-        scope = _scope_of(sent)
+        scope = scope_of(sent)
         return Caller(key=f"env-{scope[:8]}", scope=scope) if any(matches) else None
 
     def refresh(self) -> None:
@@ -130,5 +130,6 @@ def _sent_key(headers: Mapping[str, str]) -> bytes:
     return sent.strip(" \t").encode("latin-1") if scheme.lower() == "bearer" else b""
 
 
-def _scope_of(key: bytes) -> str:
+def scope_of(key: bytes) -> str:
+    """Return the name of what belongs to a key, which does not tell the key."""
     return blake2b(key, digest_size=8, person=b"firesteel").hexdigest()

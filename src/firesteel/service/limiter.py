@@ -41,7 +41,9 @@ class Taken(msgspec.Struct, frozen=True):
 
 
 class Store(Protocol):
-    """Keeps what was granted."""
+    """Keeps what was granted. `num_failures` counts how often it could not be asked."""
+
+    num_failures: int
 
     async def take(self, wants: Sequence[Want]) -> Taken:
         """Grant all of `wants`, or nothing."""
@@ -55,9 +57,15 @@ class Store(Protocol):
         """Count `amount` less of what was granted in `second`."""
         ...
 
+    async def close(self) -> None:
+        """Let go of what it holds."""
+        ...
+
 
 class Memory:
     """Keeps it in this process. `now` is in seconds and never goes back."""
+
+    num_failures = 0
 
     def __init__(self, now: Callable[[], float]) -> None:
         self._now = now
@@ -86,6 +94,9 @@ class Memory:
         if second in amounts:
             amounts[second] = max(0, amounts[second] - amount)
 
+    async def close(self) -> None:
+        """Do nothing."""
+
 
 class Standing(msgspec.Struct, frozen=True):
     """How a key stands with one of its limits. `reset` is the seconds until nothing of it is used."""
@@ -110,7 +121,7 @@ class Limiter:
     """Lets requests in as long as their key has not used up its limits."""
 
     def __init__(self, store: Store) -> None:
-        self._store = store
+        self.store = store
         self.num_refused = 0
 
     async def take(self, owner: str, limits: Limits, num_tokens: int) -> Grant:
@@ -124,7 +135,7 @@ class Limiter:
             return Grant()
         if limits.tokens is not None and num_tokens > limits.tokens:
             raise _too_large(num_tokens, limits.tokens)
-        taken = await self._store.take(wants)
+        taken = await self.store.take(wants)
         standings = tuple(
             _standing(want, amounts, taken.now) for want, amounts in zip(wants, taken.amounts, strict=True)
         )
@@ -137,9 +148,9 @@ class Limiter:
     def settle(self, grant: Grant, num_tokens: int) -> None:
         """Give back what `grant` set aside beyond `num_tokens`, or count what was used beyond it."""
         if grant.name and num_tokens > grant.tokens:
-            self._store.count(grant.name, num_tokens - grant.tokens)
+            self.store.count(grant.name, num_tokens - grant.tokens)
         elif grant.name and num_tokens < grant.tokens:
-            self._store.give_back(grant.name, grant.second, grant.tokens - num_tokens)
+            self.store.give_back(grant.name, grant.second, grant.tokens - num_tokens)
 
 
 def _kind(want: Want) -> str:

@@ -24,7 +24,7 @@ from firesteel.errors import ContextTooLong, FiresteelError, RequestError
 from firesteel.session.transcript import VERSION, Exchange, Reason, Saved, Transcript
 from firesteel.session.turn import Runtime, Turn, Waiting, next_turn, require_text, steering_turn
 from firesteel.session.updates import Ended, Failed, QueueChanged, Returned, Started, Update
-from firesteel.types import Event, Failure, Finish, Message
+from firesteel.types import Event, Failure, Finish, Guarded, Message
 
 RETRIED = ("not_running", "context_length_exceeded")  # failures of a steer that an ordinary turn may not meet
 
@@ -199,6 +199,8 @@ class Conversation:
             return []
         if isinstance(event, Finish):
             return self._finished(turn, event)
+        if isinstance(event, Guarded) and event.kind != "rewind":
+            return []
         return self._failed(turn, event) if isinstance(event, Failure) else [turn.take(event)]
 
     def _begin(self, runtime: Runtime, text: str) -> list[Update]:

@@ -7,7 +7,7 @@ import msgspec
 from firesteel.errors import ContextTooLong, RequestError
 from firesteel.session.transcript import Exchange, Reason, Transcript
 from firesteel.session.updates import PromptProgress, TextAdded, TextTakenBack, Update
-from firesteel.types import Delta, EngineClient, Message, Progress, Rewind, Sampling, Work
+from firesteel.types import Delta, EngineClient, Guarded, Message, Progress, Rewind, Sampling, Work
 
 BOUNDARY_TOKENS = 24  # what an answer may still say before a steer takes effect
 BETWEEN = "\n\n"  # messages that break in together
@@ -66,11 +66,11 @@ class Turn(msgspec.Struct, kw_only=True):
         """Ids of the conversation, this answer included."""
         return self.start + len(self.prompt) + self.num_tokens
 
-    def take(self, event: Delta | Rewind | Progress) -> Update:
+    def take(self, event: Delta | Rewind | Guarded | Progress) -> Update:
         """Take in an event that is not the last one; return what it changed."""
         if isinstance(event, Progress):
             return PromptProgress(num_computed=event.num_computed, num_prompt=event.num_prompt)
-        if isinstance(event, Rewind):
+        if isinstance(event, Rewind | Guarded):
             self.parts = [self.text[: event.num_text]]
             self.num_tokens = event.num_tokens
             return TextTakenBack(num_text=event.num_text)

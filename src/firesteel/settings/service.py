@@ -24,6 +24,14 @@ RATES = (
         is_live=True,
         help="Tokens, read and written, that a key without a limit of its own may have in a minute.",
     ),
+    Setting(
+        name="limit_store",
+        field="server.limit_store",
+        takes=str | None,
+        stands_for="this process",
+        is_secret=True,
+        help="Redis in which several servers hold the limits together, as in redis://HOST:6379/0.",
+    ),
 )
 
 LEDGER = (

@@ -5,6 +5,7 @@ Its field must be there in `EngineConfig` or `ServerConfig`. `make docs` writes 
 """
 
 from firesteel.settings.engine import MODEL, SPEED
+from firesteel.settings.guard import GUARD
 from firesteel.settings.kept import KEPT
 from firesteel.settings.server import LIMITS, SERVER, WEB
 from firesteel.settings.service import LEDGER, RATES
@@ -14,6 +15,7 @@ GROUPS: tuple[tuple[str, tuple[Setting, ...]], ...] = (
     ("The model", MODEL),
     ("Speed and memory", SPEED),
     ("The server", SERVER),
+    ("The guard", GUARD),
     ("The web", WEB),
     ("Limits", LIMITS),
     ("Limits of a key", RATES),

@@ -33,6 +33,7 @@ from firesteel.wire.openai_common import WireUsage
 from firesteel.wire.tool_calls import CLOSE, CallBegin, Content, Piece
 
 _REASONS = {"stop": "end_turn", "length": "max_tokens", "cancelled": "max_tokens", "steered": "end_turn"}
+_REASONS["content_filter"] = "refusal"
 _Event = MessageStart | BlockStart | BlockDelta | BlockStop | MessageDelta | MessageStop
 
 

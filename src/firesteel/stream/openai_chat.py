@@ -12,8 +12,9 @@ from firesteel.stream.chat_calls import ChatCalls
 from firesteel.stream.logprobs import chat_logprobs
 from firesteel.stream.response import MARK, ResponseCollector, ResponseStream, encode
 from firesteel.stream.tally import FINISH_REASONS
-from firesteel.types import ChatPrompt, Delta, Finish, Request, Tokenizer, TokenLogprob
+from firesteel.types import ChatPrompt, Delta, Finish, Guarded, Request, Tokenizer, TokenLogprob
 from firesteel.wire.chat_tools import CustomCall, CustomDelta, FunctionCall, FunctionDelta, ToolCall, ToolCallDelta
+from firesteel.wire.guard import event_of
 from firesteel.wire.openai_chat import (
     AssistantMessage,
     ChatChoice,
@@ -23,6 +24,7 @@ from firesteel.wire.openai_chat import (
     ChatDelta,
     ChatLogprobs,
 )
+from firesteel.wire.openai_common import Firesteel
 from firesteel.wire.tool_calls import CLOSE, CallArguments, CallBegin, Content, Parsed, Piece, ToolCallParser
 
 
@@ -97,6 +99,11 @@ class ChatStream(ResponseStream):
         if finish_reason and self._tally.is_complete and not self._request.include_usage:
             chunk.firesteel = self._tally.firesteel()
         return sse.encode(encode(chunk))
+
+    def _guarded(self, choice: int, event: Guarded) -> bytes:
+        entry = ChatChunkChoice(index=choice, delta=ChatDelta())
+        said = Firesteel(event=event_of(event))
+        return sse.encode(encode(msgspec.structs.replace(self._blank, choices=[entry], firesteel=said)))
 
     def _usage_chunk(self) -> bytes:
         usage, firesteel = self._tally.usage(), self._tally.firesteel()

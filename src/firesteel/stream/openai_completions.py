@@ -11,7 +11,9 @@ from firesteel.stream import sse
 from firesteel.stream.logprobs import CompletionLogprobsWriter
 from firesteel.stream.response import MARK, ResponseCollector, ResponseStream, encode
 from firesteel.stream.tally import FINISH_REASONS
-from firesteel.types import Delta, FillPrompt, Finish, Prompt, Request, TextPrompt, Tokenizer, TokenPrompt
+from firesteel.types import Delta, FillPrompt, Finish, Guarded, Prompt, Request, TextPrompt, Tokenizer, TokenPrompt
+from firesteel.wire.guard import event_of
+from firesteel.wire.openai_common import Firesteel
 from firesteel.wire.openai_completions import Completion, CompletionChoice, CompletionLogprobs
 
 
@@ -72,6 +74,12 @@ class CompletionStream(ResponseStream):
         if finish_reason and self._tally.is_complete and not self._request.include_usage:
             chunk.firesteel = self._tally.firesteel()
         return sse.encode(encode(chunk))
+
+    def _guarded(self, choice: int, event: Guarded) -> bytes:
+        entry = CompletionChoice(text="", index=choice)
+        shift = len(_echoes(self._request, self._tokenizer)[choice]) if self._request.echo else 0
+        said = Firesteel(event=event_of(event, shift))
+        return sse.encode(encode(msgspec.structs.replace(self._blank, choices=[entry], firesteel=said)))
 
     def _usage_chunk(self) -> bytes:
         usage, firesteel = self._tally.usage(), self._tally.firesteel()

@@ -9,7 +9,9 @@ from firesteel.errors import ContextTooLong, FiresteelError, Overloaded
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.stream.response_output import OutputWriter
 from firesteel.stream.tally import Tally
-from firesteel.types import Delta, Finish, Request, Tokenizer, Usage
+from firesteel.types import Delta, Finish, Guarded, Request, Tokenizer, Usage
+from firesteel.visit import Place
+from firesteel.wire.response_events import QueuePlace
 from firesteel.wire.response_object import (
     IncompleteDetails,
     InputDetails,
@@ -29,7 +31,7 @@ KNOWN_FAILURES = (ContextTooLong.code, Overloaded.code)
 class ResponseWriter:
     """Writes the events of one response; `response` is its object as it stands.
 
-    Call `start` when the prompt is known, `delta` for text, and `finish` or `fail` once.
+    Call `start` when the prompt is known, `write` for text, and `finish` or `fail` once.
     """
 
     def __init__(
@@ -64,22 +66,26 @@ class ResponseWriter:
         """Return the first event."""
         return self._lifecycle("response.created")
 
-    def queued(self) -> list[WireEvent]:
-        """Return the first events of a response that waits for its turn."""
+    def queued(self, place: Place | None = None) -> list[WireEvent]:
+        """Return the first events of a response that waits for its turn, at `place`."""
         self.response.status = "queued"
-        return [self.created(), self._lifecycle("response.queued")]
+        queue = {} if place is None else {"queue": QueuePlace(place.num_ahead, round(place.seconds, 3))}
+        return [self.created(), self._events.event("response.queued", response=self.response, **queue)]
 
     def in_progress(self) -> WireEvent:
         """Return the event that says that work has begun."""
         self.response.status = "in_progress"
         return self._lifecycle("response.in_progress")
 
-    def delta(self, delta: Delta) -> Iterator[WireEvent]:
-        """Yield the events of more text."""
-        return self._output.feed(delta.text, delta.logprobs)
+    def write(self, event: Delta | Guarded) -> Iterator[WireEvent]:
+        """Yield the events of more text, or of what the guard says; text that it takes back leaves the output."""
+        if isinstance(event, Guarded):
+            return self._output.guarded(event)
+        return self._output.feed(event.text, event.logprobs)
 
     def finish(self, finish: Finish, *, cancelled: str = "", keep_partial: bool = True) -> Iterator[WireEvent]:
         """Yield the last events. `cancelled` says what a cancelled response is told to be: interrupted, cancelled."""
+        self._output.findings = list(finish.usage.guard.findings) if finish.usage.guard is not None else []
         yield from self._output.finish(finish.reason, keep_partial=keep_partial)
         self._tally.add(0, finish)
         response = self.response
@@ -95,7 +101,7 @@ class ResponseWriter:
             return "max_output_tokens" if self._request.max_tokens != 0 else ""
         if finish.reason == "cancelled":
             return cancelled or "max_output_tokens"
-        return "steered" if finish.reason == "steered" else ""
+        return finish.reason if finish.reason in ("steered", "content_filter") else ""
 
     def _last(self, reason: str) -> WireEvent:
         status: Status = "incomplete" if reason else "completed"

@@ -7,7 +7,7 @@ import msgspec
 from firesteel.errors import EngineFailure, FiresteelError
 from firesteel.stream import sse
 from firesteel.stream.tally import Tally
-from firesteel.types import Delta, Event, Failure, Finish, Progress, Request, Rewind, Tokenizer
+from firesteel.types import Delta, Event, Failure, Finish, Guarded, Progress, Request, Rewind, Tokenizer
 from firesteel.wire.errors import encode_error, error_of
 
 encode = msgspec.json.Encoder().encode
@@ -54,6 +54,8 @@ class ResponseStream(ABC):
             return self.fail(error_of(event))
         if isinstance(event, Rewind):
             return self.fail(taken_back())
+        if isinstance(event, Guarded):
+            return self._guarded(choice, event)
         assert isinstance(event, Progress)
         return sse.comment(f"prefill {event.num_computed}/{event.num_prompt}")
 
@@ -77,6 +79,10 @@ class ResponseStream(ABC):
 
     @abstractmethod
     def _usage_chunk(self) -> bytes: ...
+
+    def _guarded(self, choice: int, event: Guarded) -> bytes:
+        """Return what the guard says at this place: nothing where the format has no room for it before the end."""
+        return b""
 
 
 class ResponseCollector(ABC):

@@ -9,10 +9,13 @@ from firesteel.stream.custom_calls import CustomBegin, CustomCalls, CustomPiece,
 from firesteel.stream.logprobs import chat_logprobs
 from firesteel.stream.response_events import Events, WireEvent, delta_head
 from firesteel.stream.tally import Tally
-from firesteel.types import FinishReason, Tokenizer, TokenLogprob
+from firesteel.types import FinishReason, Guarded, Tokenizer, TokenLogprob
+from firesteel.verdict import Finding
+from firesteel.wire.guard import event_of
 from firesteel.wire.one_call import plain_text
 from firesteel.wire.openai_chat import ContentLogprob
 from firesteel.wire.response_object import (
+    Citation,
     CustomCallItem,
     FunctionCallItem,
     ItemStatus,
@@ -52,6 +55,7 @@ class OutputWriter:
         self, ids: str, tools: ToolBox, events: Events, tokenizer: Tokenizer, tally: Tally, *, single: bool = False
     ) -> None:
         self.items: list[OutputItem] = []
+        self.findings: list[Finding] = []  # of the whole answer, set before its end
         self._ids = ids
         self._tools = tools
         self._events = events
@@ -88,6 +92,14 @@ class OutputWriter:
             yield from self._pieces(self._parser.feed(text))
         else:
             yield from self._customised(self._customs.feed(text))
+
+    def guarded(self, event: Guarded) -> Iterator[WireEvent]:
+        """Yield what the guard says at this place. Text is taken back where nothing but one message is written."""
+        if event.kind == "rewind" and self._message is not None:
+            self._message = ["".join(self._message)[: event.num_text]]
+        fields = msgspec.to_builtins(event_of(event))
+        kind = fields.pop("type")
+        yield self._events.event(kind, **(self._at_part() if self._message is not None else {}), **fields)
 
     def finish(self, reason: FinishReason, *, keep_partial: bool = True) -> Iterator[WireEvent]:
         """Yield the events of what was still held, and of the end of the open item.
@@ -193,13 +205,17 @@ class OutputWriter:
 
     def _close_message(self, status: ItemStatus, phase: Phase | None) -> Iterator[WireEvent]:
         assert self._message is not None
-        part = OutputText(text="".join(self._message), logprobs=self._logprobs)
+        part = OutputText(text="".join(self._message), logprobs=self._logprobs, annotations=self._annotations())
         place = self._at_part()
         yield self._events.event("response.output_text.done", **place, text=part.text, logprobs=part.logprobs)
         yield self._events.event("response.content_part.done", **place, part=part)
         item = OutputMessage(id=self._id("msg"), status=status, content=[part], phase=phase or UNSET)
         self._message = None
         yield self._done(item)
+
+    def _annotations(self) -> list[Citation]:
+        """Return what was found in the message, as citations of its weakness, which every client can read."""
+        return [citation_of(finding) for finding in self.findings] if self._parser is None else []
 
     def _close_call(self, call: Call, status: ItemStatus) -> Iterator[WireEvent]:
         if not call.head:  # a custom tool that was called with JSON
@@ -218,6 +234,17 @@ class OutputWriter:
         event = self._events.event("response.output_item.done", output_index=len(self.items), item=item)
         self.items.append(item)
         return event
+
+
+def citation_of(finding: Finding) -> Citation:
+    """Return a finding as a citation of its weakness."""
+    number = finding.cwe.removeprefix("CWE-")
+    return Citation(
+        start_index=finding.start,
+        end_index=finding.end,
+        title=f"{finding.rule} ({finding.cwe}): {finding.reason}",
+        url=f"https://cwe.mitre.org/data/definitions/{number}.html",
+    )
 
 
 def _kind_of(call: Call) -> str:

@@ -2,9 +2,10 @@
 
 from collections.abc import Sequence
 
-from msgspec import UNSET
+from msgspec import UNSET, UnsetType
 
 from firesteel.types import DraftUsage, Finish, Request, Usage
+from firesteel.wire.guard import WireGuard, guard_of
 from firesteel.wire.openai_common import (
     CompletionTokensDetails,
     DraftCount,
@@ -18,7 +19,13 @@ from firesteel.wire.tool_calls import Malformed, Parsed, Piece
 
 PREDICTION = "prediction"  # the source of drafts that a client's `prediction` is
 
-FINISH_REASONS = {"stop": "stop", "length": "length", "cancelled": "length", "steered": "stop"}
+FINISH_REASONS = {
+    "stop": "stop",
+    "length": "length",
+    "cancelled": "length",
+    "steered": "stop",
+    "content_filter": "content_filter",
+}
 """OpenAI's words for ours.
 
 An answer that the server cut has none, and `length` says "not complete". One that was steered ends where
@@ -33,6 +40,7 @@ class Tally:
         self.num_choices = len(request.prompts) * request.n
         self._n = request.n
         self._noted = request.noted
+        self._has_wish = request.guard is not None
         self._finished: dict[int, Finish] = {}
         self._malformed: list[str] = []
 
@@ -82,11 +90,16 @@ class Tally:
                 prefill_seconds=max(usage.prefill_seconds for usage in usages),
                 decode_seconds=max(usage.decode_seconds for usage in usages),
             ),
+            guard=self._guard(usages),
             speculation=_speculation(usages) if any(usage.num_steps for usage in usages) else UNSET,
             malformed_calls=self._malformed or UNSET,
             cancelled="cancelled" in reasons or UNSET,
             steered="steered" in reasons or UNSET,
         )
+
+    def _guard(self, usages: list[Usage]) -> WireGuard | UnsetType:
+        reports = [usage.guard for usage in usages if usage.guard is not None]
+        return guard_of(reports) if reports or self._has_wish else UNSET
 
     def _usages(self) -> list[Usage]:
         return [finish.usage for finish in self._finished.values()]

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from firesteel.wire.fields import Fates, Refusal
+from firesteel.wire.guard import FiresteelBody
 from firesteel.wire.openai_common import Firesteel, Limit, StopString, Unit
 
 NOTED: dict[str, str] = {
@@ -138,6 +139,7 @@ class CountBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     output_config: OutputConfig | None = None
     service_tier: Literal["auto", "standard_only"] | None = None
     speed: Literal["fast", "standard"] | None = None
+    firesteel: FiresteelBody | None = None
 
     billing_policy: Any = None
     cache_control: Any = None
@@ -163,12 +165,19 @@ class MessagesBody(CountBody, forbid_unknown_fields=True, kw_only=True):
 
 
 class MessagesUsage(msgspec.Struct, kw_only=True):
-    """What a message cost. `input_tokens` are those that were computed, the cached ones stand beside them."""
+    """What a message cost. `input_tokens` are those that were computed, the cached ones stand beside them.
+
+    What is always null has no meaning here; strict clients want to see it all the same.
+    """
 
     input_tokens: int
     output_tokens: int
     cache_creation_input_tokens: int = 0
     cache_read_input_tokens: int = 0
+    cache_creation: None = None
+    inference_geo: None = None
+    output_tokens_details: None = None
+    server_tool_use: None = None
     service_tier: Literal["standard", "priority"] = "standard"
 
 
@@ -176,6 +185,11 @@ class TextBlock(msgspec.Struct, tag="text", kw_only=True):
     """Text of the answer."""
 
     text: str
+    citations: None = None
+
+
+class Caller(msgspec.Struct, frozen=True, tag="direct"):
+    """Who calls a tool: the model itself."""
 
 
 class ToolUseBlock(msgspec.Struct, tag="tool_use", kw_only=True):
@@ -184,6 +198,7 @@ class ToolUseBlock(msgspec.Struct, tag="tool_use", kw_only=True):
     id: str
     name: str
     input: Any
+    caller: Caller = Caller()
 
 
 AnswerBlock = TextBlock | ToolUseBlock
@@ -199,6 +214,8 @@ class AnswerMessage(msgspec.Struct, kw_only=True):
     content: list[AnswerBlock]
     stop_reason: str | None = None
     stop_sequence: str | None = None
+    stop_details: None = None
+    container: None = None
     usage: MessagesUsage
     firesteel: Firesteel | UnsetType = UNSET
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from firesteel.wire.fields import Fates, Refusal
+from firesteel.wire.guard import FiresteelBody
 from firesteel.wire.openai_common import MAX_INT64, Firesteel, Penalty, StopString, Unit
 
 NOTED: dict[str, str] = {
@@ -55,6 +56,7 @@ class InfillBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     stream: bool | None = None
     response_fields: list[str] | None = None
     model: str | None = None
+    firesteel: FiresteelBody | None = None
     temperature: Annotated[float, Meta(ge=0, le=2)] | None = None
     top_k: Annotated[int, Meta(ge=-1, le=MAX_INT64)] | None = None
     top_p: Annotated[float, Meta(gt=0, le=1)] | None = None

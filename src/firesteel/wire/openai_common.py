@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from firesteel.wire.guard import FiresteelBody, GuardEvent, WireGuard
 from firesteel.wire.response_format import ResponseFormat
 
 MAX_CHOICES = 64  # prompts times n
@@ -48,6 +49,7 @@ class GenerationBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     prompt_cache_key: str | None = None
     response_format: ResponseFormat | None = None
     service_tier: ServiceTier | None = None
+    firesteel: FiresteelBody | None = None
 
     client_metadata: Any = None
     metadata: Any = None
@@ -121,13 +123,16 @@ class Speculation(msgspec.Struct, kw_only=True):
 class Firesteel(msgspec.Struct, kw_only=True):
     """Our own part of a response: the fields without effect (law 6), and where the time went.
 
+    In a stream, a chunk in which the guard has something to say holds an `event` and nothing else.
     `malformed_calls` holds the raw text of tool calls that could not be read to their end.
     `cancelled` stands only in an answer that was cut short by the server, `steered` only in one that was
     broken off because the user's next words already were there.
     """
 
-    noted: tuple[str, ...]
-    timings: Timings
+    noted: tuple[str, ...] | UnsetType = UNSET
+    timings: Timings | UnsetType = UNSET
+    event: GuardEvent | UnsetType = UNSET
+    guard: WireGuard | UnsetType = UNSET
     speculation: Speculation | UnsetType = UNSET
     malformed_calls: list[str] | UnsetType = UNSET
     cancelled: bool | UnsetType = UNSET

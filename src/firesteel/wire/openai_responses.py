@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
+from firesteel.wire.guard import FiresteelBody
 from firesteel.wire.openai_common import Limit, ServiceTier
 
 Item = dict[str, Any]
@@ -76,6 +77,7 @@ class ResponsesBody(PromptBody, forbid_unknown_fields=True, kw_only=True):
     """The body of `POST /v1/responses`, and what `response.create` has in common with it."""
 
     background: bool | None = None
+    firesteel: FiresteelBody | None = None
     generate: bool | None = None
     include: list[str] | None = None
     max_output_tokens: Limit | None = None

@@ -28,11 +28,19 @@ class ResponseEvent(msgspec.Struct, kw_only=True):
     stream_id: str | UnsetType = UNSET
 
 
+class QueuePlace(msgspec.Struct):
+    """Where a response waits: how many requests go before it, and about how many seconds that takes."""
+
+    position: int
+    estimated_seconds: float
+
+
 class LifecycleEvent(ResponseEvent, kw_only=True):
     """The response begins, goes on or ends."""
 
     type: Lifecycle
     response: ResponseObject
+    queue: QueuePlace | UnsetType = UNSET
 
 
 class OutputItemEvent(ResponseEvent, kw_only=True):

@@ -16,12 +16,22 @@ ItemStatus = Literal["in_progress", "completed", "incomplete"]
 Phase = Literal["commentary", "final_answer"]
 
 
+class Citation(msgspec.Struct, kw_only=True):
+    """A weakness that the guard found in the text, in the one form of annotation that every client knows."""
+
+    type: Literal["url_citation"] = "url_citation"
+    start_index: int
+    end_index: int
+    title: str
+    url: str
+
+
 class OutputText(msgspec.Struct, kw_only=True):
     """The one part of a message that we write."""
 
     type: Literal["output_text"] = "output_text"
     text: str
-    annotations: tuple[()] = ()
+    annotations: list[Citation] = []
     logprobs: list[ContentLogprob] = []
 
 

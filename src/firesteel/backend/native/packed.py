@@ -5,7 +5,6 @@ description. It belongs to one model file as it was: another content, or another
 """
 
 import ctypes
-import hashlib
 import mmap
 import os
 from collections.abc import Iterator
@@ -17,40 +16,21 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from firesteel import config
 from firesteel.backend.llamacpp.fingerprint import identity as identity_of
 from firesteel.backend.native import library
-from firesteel.backend.native.description import Q8_0, Description, Part, Role
-from firesteel.errors import ModelError
+from firesteel.backend.native.description import Description, Part
+from firesteel.backend.native.packed_head import ALIGNMENT, Head, Place, plan, read_head, remove_orphans, unreadable
+from firesteel.backend.native.packed_head import HEAD_BYTES as HEAD_BYTES
+from firesteel.backend.native.packed_head import folder as folder
+from firesteel.backend.native.packed_head import kept as kept
+from firesteel.backend.native.packed_head import path_for as path_for
 from firesteel.models import files
 from firesteel.models.files import Progress, silent
 
-HEAD_BYTES = 4096
-ALIGNMENT = 64
 PAGE = 64 << 20  # bytes that one checksum covers
 ROWS_AT_ONCE = 1024  # a matrix is packed in pieces by several threads; a multiple of 16
 
 Bytes = npt.NDArray[np.uint8]
-
-
-class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """What stands before the packed tensors."""
-
-    layout: int  # `fs_layout_version`
-    source: str  # path of the model file
-    model: str  # its identity
-    bytes: int  # behind the head
-    digests: list[str]
-
-
-class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a part lies among the packed bytes; for experts the first, the others follow at equal distances."""
-
-    base: int
-    base_bytes: int  # of one expert
-    plane: int
-    plane_bytes: int
-    slack: int | None
 
 
 class Packed:
@@ -67,39 +47,6 @@ class Packed:
     def address(self, offset: int) -> int:
         """Return the address of a byte."""
         return int(self._data.ctypes.data) + offset
-
-
-def folder() -> Path:
-    """Return the folder of packed copies; it may not exist yet."""
-    return config.home().absolute() / "packed"
-
-
-def path_for(model: Path) -> Path:
-    """Return where the packed copy of a model file lies: one for each path."""
-    name = hashlib.sha256(os.fsencode(model.absolute())).hexdigest()[:12]
-    return folder() / f"{model.stem}-{name}.packed"
-
-
-def plan(description: Description) -> tuple[dict[int, Place], int]:
-    """Return the place of each packed part, by identity, and the bytes of all."""
-    places, end = {}, 0
-    for part in description.parts:
-        if not part.is_packed:
-            continue
-        shape = (part.format, part.rows, part.columns)
-        base_bytes = aligned(library.load().fs_base_bytes(*shape))
-        plane_bytes = aligned(library.load().fs_plane_bytes(*shape))
-        base, plane = end, end + base_bytes * part.experts
-        end = plane + plane_bytes * part.experts
-        slack = end if part.role is Role.OUTPUT and part.format == Q8_0 else None
-        end += aligned(4 * -(-part.rows // 16) * 16) if slack is not None else 0
-        places[id(part)] = Place(base=base, base_bytes=base_bytes, plane=plane, plane_bytes=plane_bytes, slack=slack)
-    return places, end
-
-
-def aligned(size: int) -> int:
-    """Return `size` rounded up to the alignment."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
 
 
 def load(model: Path, identity: str, description: Description, source: Bytes, progress: Progress = silent) -> Packed:
@@ -128,39 +75,17 @@ def load(model: Path, identity: str, description: Description, source: Bytes, pr
 
 
 def prepare(model: str, description: Description, progress: Progress) -> None:
-    """Pack the weights of the file `model` unless a copy that belongs to it is on disk; its bytes are not checked.
-
-    Raises ModelError when the file cannot be read.
-    """
-    _, size = plan(description)
+    """Pack the weights of the file `model` and keep them on disk. Raises ModelError when the file cannot be read."""
     try:
-        identity = identity_of(model)
-        if not size or read_head(path_for(Path(model)), identity, size) is not None:
-            return
-        load(Path(model), identity, description, map_source(model), progress)
+        load(Path(model), identity_of(model), description, map_source(model), progress)
     except OSError as error:
-        raise ModelError(f"{model} cannot be read: {error.strerror or error}") from error
+        raise unreadable(model, error) from error
 
 
 def map_source(model: str) -> Bytes:
     """Return the bytes of a model file, mapped. Raises OSError."""
     with open(model, "rb") as file:
         return np.frombuffer(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), np.uint8)
-
-
-def kept() -> list[Path]:
-    """Return the packed copies on disk."""
-    return sorted(folder().glob("*.packed"))
-
-
-def remove_orphans() -> None:
-    """Delete the copies whose model file is gone."""
-    for path in kept():
-        with suppress(OSError, msgspec.DecodeError):
-            with path.open("rb") as file:
-                head = msgspec.json.decode(file.read(HEAD_BYTES).rstrip(b"\0"), type=Head)
-            if not Path(head.source).exists():
-                path.unlink()
 
 
 def remove_all() -> int:
@@ -170,17 +95,6 @@ def remove_all() -> int:
         removed += path.stat().st_size
         path.unlink(missing_ok=True)
     return removed
-
-
-def read_head(path: Path, identity: str, size: int) -> Head | None:
-    """Return the head of a packed copy, or None when there is none or it is of another file or layout."""
-    try:
-        with path.open("rb") as file:
-            head = msgspec.json.decode(file.read(HEAD_BYTES).rstrip(b"\0"), type=Head)
-    except (OSError, msgspec.DecodeError):
-        return None
-    expected = (library.load().fs_layout_version(), identity, size)
-    return head if (head.layout, head.model, head.bytes) == expected else None
 
 
 def read(path: Path, identity: str, size: int) -> Bytes | None:

@@ -1,4 +1,4 @@
-"""All rules, looked up by id, and their sinks, by language and by the last part of a name."""
+"""All rules by id, the sentinel's too, and the sinks of those that were written by language and last part of a name."""
 
 from functools import cache
 
@@ -23,6 +23,7 @@ from firesteel.guard.rules import (
     xml,
 )
 from firesteel.guard.rules.base import Rule, Sink
+from firesteel.guard.rules.learned import LEARNED
 
 RULES: tuple[Rule, ...] = (
     *credentials.RULES,
@@ -44,7 +45,7 @@ RULES: tuple[Rule, ...] = (
     *memory.RULES,
     *shell.RULES,
 )
-BY_ID = {rule.id: rule for rule in RULES}
+BY_ID = {rule.id: rule for rule in (*RULES, *LEARNED)}
 
 Sinks = dict[tuple[str, str], list[tuple[Rule, Sink]]]
 

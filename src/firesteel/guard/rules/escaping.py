@@ -50,7 +50,7 @@ def json_in_page(site: Site) -> Match | None:
         r"[\"']\w*json\w*[\"']\s*:\s*(?:json\.dumps\((?![^\n]*(?:(?:cls|escape)\s*=| is None| or |==|\bnot ))|\w+\.json\b(?!\())",
         text,
     ) and re.search(r"\.mako|\.html|\.jinja|\.tmpl", text):
-        return Match(None, Action.warn, "`</script>` inside the JSON ends the script; json.dumps does not escape it")
+        return Match(None, None, "`</script>` inside the JSON ends the script; json.dumps does not escape it")
     return None
 
 
@@ -66,13 +66,13 @@ def markdown(site: Site) -> Match | None:
         or re.search(r"(?i)clean|sanit|escape|bleach", around + site.text()[-200:])
     ):
         return None
-    return Match(value.cause, Action.warn, "Markdown lets HTML through")
+    return Match(value.cause, None, "Markdown lets HTML through")
 
 
 def form_errors(site: Site) -> Match | None:
     """Find Django's form errors sent as JSON text in a page's content type."""
     if site.last == "as_json" and not site.flag("escape_html") and re.search(r"errors\.as_json", site.name):
-        return Match(None, Action.warn, "form errors repeat what was sent; the answer is HTML")
+        return Match(None, None, "form errors repeat what was sent; the answer is HTML")
     return None
 
 

@@ -5,7 +5,7 @@ import re
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
 from firesteel.guard.site import Site
-from firesteel.guard.value import HOLE, Level, Value, formatted
+from firesteel.guard.value import HOLE, Hole, Level, Value, formatted
 
 HTML = re.compile(
     r"(?is)<(?:!doctype|/?(?:html|body|div|span|p|a|b|i|h[1-6]|img|script|table|t[rdh]|ul|ol|li|pre|code|br|form|input|button|strong|em|option|label|iframe|svg|style|font|center|title|select|textarea|small|section|article|nav)\b)[^<]*"
@@ -13,6 +13,7 @@ HTML = re.compile(
 
 MARKUP_OR_HANDLER = re.compile(rb"<[a-zA-Z!/]|@[\w.]+\(")
 
+HTML_ALREADY = re.compile(r"(?i)html|markup|escaped|safe|snippet|fragment|rendered")
 WHOLE = re.compile(r"(?:body|query|params|headers|cookies)$")
 SAFE_TEXT = re.compile(
     r"(?i)(?:width|height|size|count|num|index|len|idx|_id|^id$|date|time|color|style|class|css|humanFileSize|nonce|token|lang|csrf)"
@@ -20,18 +21,23 @@ SAFE_TEXT = re.compile(
 
 
 def judged(value: Value | None, needs_tags: bool = True, level: Level = Level.unknown) -> Match | None:
-    """Judge text that a browser takes as HTML; from outside it is taken back, else told of."""
+    """Judge text that a browser takes as HTML."""
     if value is None or not value.holes:
         return None
     risky = [hole for hole in value.risky("html", level) if not SAFE_TEXT.search(hole.name)]
     if not risky or (needs_tags and not HTML.search(value.skeleton)):
         return None
-    outside = next((hole for hole in risky if hole.level is Level.outside), None)
-    name = (outside or risky[0]).name or "data"
+    return unescaped(value, risky)
+
+
+def unescaped(value: Value, risky: list[Hole]) -> Match:
+    """Return the match for data in a page; only told of where it may be HTML that was made elsewhere."""
+    worst = max(risky, key=lambda hole: hole.level)
+    is_made = not value.is_built or all(HTML_ALREADY.search(hole.name) for hole in risky)
     return Match(
         value.cause,
-        None if outside is not None or max(hole.level for hole in risky) is Level.parameter else Action.warn,
-        f"`{name}` becomes part of the page unescaped",
+        Action.warn if worst.level is Level.unknown and is_made else None,
+        f"`{worst.name or 'data'}` becomes part of the page unescaped",
     )
 
 

@@ -12,7 +12,7 @@ NAMES_A_FILE = re.compile(
 )
 
 OWN_CHOICE = re.compile(
-    r"argv|\bargs\b|^input|^raw_input|^gets|^ARGV"
+    r"argv|^args\b|^input|^raw_input|^gets|^ARGV"
 )  # whoever runs the program may open what they like
 
 ARCHIVE = re.compile(

@@ -46,7 +46,7 @@ def old_protocol(site: Site) -> Match | None:
         and site.owner == "ssl"
         and not re.search(r"cert_reqs\s*=\s*ssl\.CERT_REQUIRED|PROTOCOL_(?:TLS|SSLv23)", text)
     ):
-        return Match(None, Action.warn, "ssl.wrap_socket checks neither name nor certificate unless told to")
+        return Match(None, None, "ssl.wrap_socket checks neither name nor certificate unless told to")
     return None
 
 
