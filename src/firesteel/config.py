@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from firesteel.errors import ConfigError
+from firesteel.logs import LogFormat
 
 BackendName = Literal["auto", "native", "llamacpp", "cuda", "scripted"]
 WeightsName = Literal["bf16", "int8", "fp8"]
@@ -69,6 +70,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cache_bytes: int = 512 * 1024 * 1024  # host memory for the KV of idle sequences
     disk_bytes: int = 0  # disk for the same, so that it outlives the process; 0 = none
     disk_seconds: float = 7 * 86_400  # what was not used for this long leaves the disk
+    log_format: LogFormat = "text"
     disk_folder: str | None = None  # None = `home() / "kv"`
     guard: Literal["off", "on", "required"] = "off"  # whether it is tried out at the start; required: else no start
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,6 +18,33 @@ def test_rows_within_follows_a_linear_machine(base: float, per_row: float, limit
     assert rows >= 1
     if 1 <= exact <= 128:
         assert exact - 1.5 <= rows <= exact + 1.5
+
+
+@given(st.lists(st.tuples(st.integers(1, 600), st.floats(1e-7, 2)), min_size=1), st.integers(1, 600), st.integers(0, 9))
+def test_no_step_is_ever_free(steps: list[tuple[int, float]], num_rows: int, count: int) -> None:
+    """Whoever divides by a cost relies on it; a large step that was cheap says little about a small one."""
+    cost = StepCost()
+    for rows, seconds in steps:
+        cost.observe(rows, seconds)
+    curve = cost.curve(num_rows, count)
+    assert len(curve) == count + 1
+    assert min(curve) > 0
+    assert curve == sorted(curve)
+
+
+STEPS = st.tuples(st.integers(1, 600), st.floats(1e-9, 1e3))
+
+
+@given(st.lists(STEPS | st.floats(0, 1), max_size=80), st.integers(1, 600))
+def test_whatever_was_seen_and_forgotten_the_costs_stay_numbers(acts: list[Any], row: int) -> None:
+    cost = StepCost()
+    for act in acts:
+        if isinstance(act, float):
+            cost.forget(row, act)
+        else:
+            cost.observe(*act)
+    assert all(0 < seconds < 1e12 for seconds in cost.curve(row, 5))
+    assert cost.rows_within(0.06, default=16) >= 1
 
 
 def test_default_before_any_step() -> None:

@@ -104,3 +104,25 @@ def test_imports_say_what_names_stand_for(imports: str, call: str, rule: str) ->
     filler = "".join(f"y{index} = {index}\n" for index in range(900))  # far out of the window
     code = f"{imports}\n{filler}def f(x):\n    {call}\n"
     assert rule in rules(code)
+
+
+@pytest.mark.parametrize(
+    "before",
+    ["", "    if name\n", "    x = case name\n      when 1 then 2\n    end\n", "    items.each do |item|\n"],
+    ids=["plain", "condition", "ended", "block"],
+)
+def test_parameters_of_ruby_methods_are_known_before_their_end(before: str) -> None:
+    text = f"class A\n  def show(name)\n{before}    Kernel.open(name)\n"
+    assert [(each.rule, each.action) for each in scan(text, "ruby")] == [("FS211", "rewrite")]
+
+
+def test_outside_data_stays_outside_when_it_is_decoded() -> None:
+    text = "def show(request):\n    data = decode_token(request.data)\n    return open('keys/' + data['name'])\n"
+    assert [(each.rule, each.action) for each in scan(text, "python")] == [("FS231", "rewrite")]
+
+
+def test_arguments_of_a_request_are_no_arguments_of_the_program() -> None:
+    text = "def show():\n    name = request.args.get('name')\n    return open('/srv/' + name).read()\n"
+    assert [(each.rule, each.action) for each in scan(text, "python")] == [("FS231", "rewrite")]
+    text = 'void f(struct req *r) {\n  char *page = http_request_param_get(r, "page");\n  unlink(page);\n}\n'
+    assert [(each.rule, each.action) for each in scan(text, "c")] == [("FS231", "rewrite")]

@@ -1,5 +1,6 @@
 """What /metrics says is what happened, and every name in it is documented."""
 
+import re
 from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -43,6 +44,8 @@ def test_every_name_is_documented(server: Live) -> None:
     ours = {family.name for family in families if not family.name.endswith("_created")}
     assert "firesteel_requests" in ours
     assert not {name for name in ours if f"`{name}`" not in page}
+    named = set(re.findall(r"^\| `(firesteel_\w+)`", page, re.MULTILINE))
+    assert named == ours  # and nothing is documented that is not there
     samples = [sample for family in families for sample in family.samples if "what" in sample.labels]
     says = {sample.labels["what"] for sample in samples if sample.name == "firesteel_engine"}
     assert says == set(Statistics.__struct_fields__) - {"verify_costs"}  # a gauge of its own

@@ -1,5 +1,6 @@
 """Later sources win, and what is wrong is said with its name, its place and the remedy."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import firesteel
 from firesteel.config import EngineConfig, ServerConfig
 from firesteel.errors import ConfigError
-from firesteel.settings.resolve import Settings, find_file, resolve
+from firesteel.settings.resolve import OTHER_VARIABLES, Settings, find_file, resolve
 from firesteel.settings.table import SETTINGS
 
 PORTS = st.none() | st.integers(1, 65535)
@@ -146,6 +148,14 @@ def test_no_secret_is_shown_and_none_in_an_error() -> None:
     with pytest.raises(ConfigError) as caught:
         read(f'api_key = [["{SECRET}"]]')
     assert SECRET not in str(caught.value)
+
+
+def test_every_variable_that_the_code_names_is_known() -> None:
+    source = Path(firesteel.__file__).parent
+    names = {
+        name for path in source.rglob("*.py") for name in re.findall(r"\bFIRESTEEL_[A-Z_]*[A-Z]\b", path.read_text())
+    }
+    assert not names - OTHER_VARIABLES - {setting.variable for setting in SETTINGS.values()}
 
 
 def test_a_file_with_a_secret_that_others_can_read_is_a_warning() -> None:

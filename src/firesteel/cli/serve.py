@@ -39,16 +39,18 @@ def start(settings: Settings, read_again: Callable[[], Settings]) -> None:
     """
     import logging
 
+    from firesteel import logs
     from firesteel.backend.sizes import prices
     from firesteel.server.auth import check_bind
     from firesteel.server.guarding import guards_of
+    from firesteel.server.observe import current_id
     from firesteel.server.reload import Reload
     from firesteel.server.run import serve as serve_until_signal
 
     engine, server = settings.engine(), settings.server()
     check_bind(server.host, server)
     guards_of(server)  # what cannot be is said now
-    logging.basicConfig(format="firesteel: %(message)s", level=logging.INFO)
+    logs.configure(engine.log_format, current_id)
     log = logging.getLogger("firesteel")
     for warning in settings.warnings:
         log.warning(warning)

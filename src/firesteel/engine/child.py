@@ -17,6 +17,7 @@ from contextlib import suppress
 
 import msgspec
 
+from firesteel import logs
 from firesteel.backend import open_backend
 from firesteel.config import EngineConfig
 from firesteel.engine import messages
@@ -151,5 +152,7 @@ def main(open_guard: OpenGuard | None = None, try_guard: TryGuard = tuple) -> No
         signal.signal(reaches_the_whole_group, signal.SIG_IGN)  # the server decides; its end is ours
     sys.setswitchinterval(SWITCH_SECONDS)
     connection = socket.socket(fileno=int(sys.argv[1]))
-    serve(connection, msgspec.json.decode(sys.argv[2], type=EngineConfig), open_guard, try_guard)
+    config = msgspec.json.decode(sys.argv[2], type=EngineConfig)
+    logs.configure(config.log_format)
+    serve(connection, config, open_guard, try_guard)
     os._exit(0)

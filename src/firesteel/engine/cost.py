@@ -9,6 +9,7 @@ SIZES = (  # rows of a bucket, at most
 )
 KEEP = 0.8  # weight of what was known, against the newest observation
 DOUBT = 4  # the longer a size was avoided, the less counts what was known of it: weight times optimism to this power
+MOST_PACE = 1e4  # how much slower or faster than at first a machine may become
 PACE_KEEP = 0.9  # the same, of the machine's pace
 MOST_AT_ONCE = 2.0  # an observation counts at most as this many times the expected: one stall proves nothing
 FORGETTING = 0.99  # what a step size is thought to cost decays so each time it is avoided, so it is tried again
@@ -16,6 +17,7 @@ MARGINAL = 0.3  # of a step of one row: what one more row is thought to cost bef
 SLOPE_EXPONENT = 0.7  # rows share some of the attention over a history: measured, 1 to 16 rows
 STEADY = 0.25  # in (1,024 tokens)²: how much spread of history it takes to believe an observed slope
 TOKENS = 1024.0
+LEAST_SECONDS = 1e-9  # of a step: below the sizes seen, a line through two of them may cross zero
 STEPS_OF_HISTORY = 8  # in 1,024 tokens: how finely histories are told apart
 
 
@@ -60,6 +62,11 @@ class Curve:
         self._optimism = max(least, kept * self._optimism)
 
 
+def _within(seconds: float, most: float) -> float:
+    """Return `seconds`, at most `most`; a step that took time never becomes free, from which no size recovers."""
+    return max(min(seconds, most), min(seconds, LEAST_SECONDS))
+
+
 class StepCost:
     """Seconds of a step as a function of its rows and of the tokens in the context.
 
@@ -78,12 +85,14 @@ class StepCost:
         curve = self._curves.get(bucket)
         if curve is None:
             if self._curves:
-                seconds = min(seconds, MOST_AT_ONCE * self.seconds(num_rows, num_tokens))
+                seconds = _within(seconds, MOST_AT_ONCE * self.seconds(num_rows, num_tokens))
             curve = self._curves[bucket] = Curve()
         else:
             expected = self._pace * curve.seconds(history, curve.slope(0.0))
-            seconds = min(seconds, MOST_AT_ONCE * expected)
-            self._pace *= (seconds / expected) ** (1 - PACE_KEEP) if seconds > 0 < expected else 1.0
+            seconds = _within(seconds, MOST_AT_ONCE * expected)
+            if seconds > 0 < expected:
+                pace = self._pace * (seconds / expected) ** (1 - PACE_KEEP)
+                self._pace = min(max(pace, 1 / MOST_PACE), MOST_PACE)
         curve.observe(num_rows, history, seconds / self._pace)
         self._known.clear()
 
@@ -149,7 +158,7 @@ class StepCost:
             return [1.0 + MARGINAL * more for more in range(count + 1)]
         if points[0][1] <= 0:
             return [1.0] * (count + 1)
-        costs, found, rows, end = [], 0.0, num_rows, num_rows + count
+        costs, found, rows, end = [], LEAST_SECONDS, num_rows, num_rows + count
         high = bisect_left(points, (float(num_rows),))
         while rows <= end:
             at, cost, slope = self._segment(points, high)

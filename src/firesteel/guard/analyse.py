@@ -4,6 +4,7 @@ A window is the function around a statement, or the last lines where there is no
 for the parser, so that a call with a callback can be judged when the callback begins. Offsets are bytes of the window.
 """
 
+import re
 from collections.abc import Iterator
 
 from msgspec import Struct
@@ -15,6 +16,14 @@ from firesteel.guard.imports import Imports
 from firesteel.guard.rules.base import Match, Rule, Sink
 from firesteel.guard.rules.catalogue import sinks_of
 from firesteel.guard.site import Site, sites
+
+MAX_OPEN = 40
+OPENED = re.compile(  # Ruby: what an `end` will close
+    rb"(?m)^[ \t]*(?:\w[\w.@\[\]]*[ \t]*(?:\|\||[+&])?=[ \t]*)?"
+    rb"(?:def|class|module|if|unless|while|until|for|case|begin)\b(?![^\n]*;[ \t]*end\b)|"
+    rb"\bdo(?:[ \t]*\|[^|\n]*\|)?[ \t]*$"
+)
+ENDED = re.compile(rb"(?m)^[ \t]*end\b")
 
 
 class Result(Struct, frozen=True):
@@ -34,7 +43,7 @@ def analyse(
     `at_end` asks the rules that need the whole function, else those that do not. `imports` says what names stand for.
     Where the window is too much work for the parser, the statement is judged alone, and then nothing.
     """
-    root = syntax.parsed(language, window + closers)
+    root = syntax.parsed(language, window + closers + b"\nend" * (open_blocks(window) if language == "ruby" else 0))
     if root is None:
         return _alone(language, window, closers, start, imports) if start else []
     evaluator = Evaluator(root, window, language, imports)
@@ -52,6 +61,11 @@ def analyse(
                 end = min(site.node.end_byte, len(window))
                 found[key] = Result(rule, site.node.start_byte, end, match)
     return sorted(found.values(), key=lambda result: (result.start, result.rule.id))
+
+
+def open_blocks(window: bytes) -> int:
+    """Return how many blocks of Ruby are open at the end of a window: without their `end` no parameter is known."""
+    return min(MAX_OPEN, max(0, len(OPENED.findall(window)) - len(ENDED.findall(window))))
 
 
 def _alone(language: str, window: bytes, closers: bytes, start: int, imports: Imports | None) -> list[Result]:

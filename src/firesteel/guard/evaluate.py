@@ -253,7 +253,8 @@ class Evaluator:
         if owner is not None and owner.type in kinds.IDENTIFIERS:
             owned = [self._name(owner, depth)]
         level = max([value.level for value in (*owned, *values)], default=Level.unknown)
-        return hole(max(Level.unknown, min(level, Level.parameter)), name)
+        highest = Level.outside if taint.DECODED.search(name) else Level.parameter
+        return hole(max(Level.unknown, min(level, highest)), name)
 
     def _path_start(self, name: str, owner: Node | None, depth: int) -> list[Value]:
         if owner is None or name.rsplit(".", 1)[-1] not in PATH_METHODS:

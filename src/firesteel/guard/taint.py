@@ -4,6 +4,7 @@ import re
 
 from firesteel.guard.value import EVERYTHING
 
+CGI = r"^\w*(?:request|req|cgi|query)_\w*(?:param|query|header|cookie|arg)\w*\(\)$"  # C's web servers
 SOURCES = {
     "python": (
         r"(?:^|\.)request\.(?:args|form|values|json|data|files|cookies|headers|GET|POST|REQUEST|params|query|body|META|FILES|"
@@ -29,8 +30,8 @@ SOURCES = {
     ),
     "ruby": r"(?:^|\.)params(?:$|\[|\.)|^cookies\b|^request\.(?!remote_ip)\w+|^ARGV|^gets\b|^session\[|^STDIN\.",
     "php": r"^_(?:GET|POST|REQUEST|COOKIE|FILES|SERVER)\b|^argv|\.(?:input|query|request|get|post)\.get\(\)$",
-    "c": r"^argv\b|^(?:getenv|gets|secure_getenv)\(\)",
-    "cpp": r"^argv\b|^(?:std\.)?(?:getenv|gets|secure_getenv)\(\)",
+    "c": r"^argv\b|^(?:getenv|gets|secure_getenv)\(\)|" + CGI,
+    "cpp": r"^argv\b|^(?:std\.)?(?:getenv|gets|secure_getenv)\(\)|" + CGI,
     "csharp": (
         r"(?:^|\.)Request\.(?:Query|Form|QueryString|Params|Headers|Cookies|Path|Body|RawUrl|Url|Files)|^Request\[|"
         r"^Console\.ReadLine\(\)|^args$|RouteData\.Values"
@@ -63,6 +64,9 @@ PASSED_ON = re.compile(
     r"unique|flatten|reverse|replace|replaceAll|sub|gsub|Replace|read|readlines|readline|__str__|"
     r"permit|require|dig|Get|to_path_buf|display|template|safe_load|loads|json|parse|stringify|dumps)$"
 )
+DECODED = re.compile(
+    r"(?i)(?:^|[._])(?:decode|parse|load|deserial|unpack|unquote|unescape|decrypt)\w*$"
+)  # still outside data
 EMPTY = re.compile(
     r"^new (?:StringBuilder|StringBuffer|StringWriter|ArrayList|HashMap|Array)$|^(?:list|dict|io\.StringIO|StringIO)$"
 )

@@ -72,7 +72,9 @@ def _message(message: ChatMessage, path: str) -> Message:
     if message.role == "tool" and not message.tool_call_id:
         raise _missing(f"{path}.tool_call_id", "send the id of the call that this message answers")
     if message.tool_calls and message.role != "assistant":
-        raise RequestError(f"`{path}.tool_calls` belongs in an assistant message", param=f"{path}.tool_calls")
+        raise RequestError(
+            f"`{path}.tool_calls` belongs in an assistant message; remove it", param=f"{path}.tool_calls"
+        )
     content = message.refusal or "" if message.content is None else _text(message.content, f"{path}.content")
     if message.content is None and message.role != "assistant":
         raise _missing(f"{path}.content", "send a string or a list of parts")

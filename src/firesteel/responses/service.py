@@ -186,7 +186,7 @@ class Responses:
         """Return a stored response that has ended. Raises ResponseNotFound."""
         found = await self.store.get(scope, id)
         if found is None:
-            raise ResponseNotFound(f"there is no response {id!r} here; those with `store: false` are not kept")
+            raise ResponseNotFound(f"there is no response {id!r} here; send the id of one that was stored")
         return found
 
     async def history(self, id: str, scope: str) -> list[Item]:
@@ -203,7 +203,7 @@ class Responses:
     async def delete(self, id: str, scope: str) -> None:
         """Forget a stored response, whose conversation then cannot be gone on from. Raises ResponseNotFound."""
         if not await self.store.delete(scope, id):
-            raise ResponseNotFound(f"there is no response {id!r} here")
+            raise ResponseNotFound(f"there is no response {id!r} here; send the id of one that was stored")
         self._recent.drop(scope, id)
 
     async def count_tokens(self, body: PromptBody, scope: str, num_bytes: int) -> int:

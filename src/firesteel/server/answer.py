@@ -15,6 +15,7 @@ from firesteel.config import ServerConfig
 from firesteel.errors import BodyTooLarge, BodyTooSlow, FiresteelError, Overloaded, TookTooLong
 from firesteel.pipeline import WAITING_SECONDS, Pipeline
 from firesteel.server.metrics import Metrics
+from firesteel.server.pace import Pace
 from firesteel.stream import sse
 from firesteel.stream.mailbox import Addressed
 from firesteel.stream.openai import error_event
@@ -55,7 +56,7 @@ class Answer:
         self._scope = request.state.scope
         self._received_at = time.perf_counter()
         self._has_begun = False  # the response's status has been sent
-        self._has_text = False
+        self._pace = Pace(metrics.gaps, self._received_at)
         self._queued: Headers = []  # where it waited at first
         self.visit: Visit = UNCOUNTED
         self._closes_visit = True
@@ -178,12 +179,12 @@ class Answer:
         await self._send_whole(collector.body())
 
     def _observe(self, events: Iterable[Addressed]) -> None:
+        now = time.perf_counter()
         for _, event in events:
             if isinstance(event, Finish):
                 self._metrics.finished(event.usage)
-            elif isinstance(event, Delta) and event.text and not self._has_text:
-                self._has_text = True
-                self._metrics.first_text(time.perf_counter() - self._received_at)
+            elif isinstance(event, Delta) and event.text:
+                self._metrics.text(self._pace, event, now)
 
     async def _send_whole(self, body: bytes, status: int = 200, extra: Headers | None = None) -> None:
         await self._begin(b"application/json", status, [(b"content-length", b"%d" % len(body)), *(extra or [])])

@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import time
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -33,6 +32,7 @@ from firesteel.server.closing import closing
 from firesteel.server.faults import HANDLERS
 from firesteel.server.guarding import guards_of, need_of
 from firesteel.server.metrics import Metrics
+from firesteel.server.observe import Listener, Observed, request_id
 from firesteel.server.operations import OPERATIONS
 from firesteel.server.origins import Origins
 from firesteel.server.reload import Reload
@@ -69,6 +69,7 @@ class Service:
         self.failure: Exception | None = None  # why the model could not be loaded
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
+        self.listeners: list[Listener] = []  # told of each request that is over
         self.on_reload: list[Callable[[ServerConfig], None]] = [self._take]  # who takes changed settings over
         self._engine_config = engine_config
         self._started = int(time.time())
@@ -255,9 +256,10 @@ def create_app(service: Service) -> Starlette:
             await asyncio.gather(loading, return_exceptions=True)
             await service.close()
 
+    observers = [Middleware(Observed, service.listeners)] if service.listeners else []
     app = Starlette(
         routes=[WebSocketRoute("/v1/responses", websocket.endpoint), *map(_guarded, routes())],
-        middleware=[Middleware(Origins, lambda: service.config.cors_origins)],
+        middleware=[*observers, Middleware(Origins, lambda: service.config.cors_origins)],
         lifespan=lifespan,
         exception_handlers=HANDLERS,
     )
@@ -270,7 +272,8 @@ def _guarded(route: Route) -> Route:
     endpoint: Callable[[Request], Awaitable[Response]] = route.endpoint
 
     async def guarded(request: Request) -> Response:
-        request.state.request_id = request.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
+        if not hasattr(request.state, "request_id"):
+            request.state.request_id = request_id(request.headers)
         path = route.path.replace(":path}", "}")
         if path not in OPEN_PATHS:
             caller = _service(request).keyring.identify(request.headers)

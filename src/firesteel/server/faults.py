@@ -24,11 +24,19 @@ async def _error(request: Request, error: Exception) -> Response:
 async def _http_error(request: Request, error: Exception) -> Response:
     """Put unknown paths and methods into the same shape as every other error."""
     assert isinstance(error, HTTPException)
+    allowed = methods_of(request.url.path, _routes(request))
+    headers = {"allow": ", ".join(allowed)} if error.status_code == 405 else dict(error.headers or {})
     known = ", ".join(f"{'/'.join(sorted(route.methods or ()))} {route.path}" for route in _routes(request))
     wrapped = RequestError(f"{request.method} {request.url.path}: {error.detail}. There is: {known}")
     wrapped.code = "not_found" if error.status_code == 404 else "method_not_allowed"
     body = encode_error(wrapped, _kind(request))
-    return Response(body, error.status_code, error.headers or {}, media_type="application/json")
+    return Response(body, error.status_code, headers, media_type="application/json")
+
+
+def methods_of(path: str, routes: list[Route]) -> list[str]:
+    """Return the methods that `path` takes; what serves it may be several routes of one pattern."""
+    served = next((route.path for route in routes if route.path_regex.match(path)), None)
+    return sorted({method for route in routes if route.path == served for method in route.methods or ()})
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:

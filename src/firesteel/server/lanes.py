@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from firesteel.errors import FiresteelError
 from firesteel.server.metrics import Metrics
+from firesteel.server.pace import Pace
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
 from firesteel.visit import Place, Visit
@@ -30,8 +31,7 @@ class LaneTransport:
         self.visit = visit
         self._connection = connection
         self._metrics = metrics
-        self._began_at = time.perf_counter()
-        self._has_text = False
+        self._pace = Pace(metrics.gaps, time.perf_counter())
 
     async def send(self, events: list[WireEvent]) -> None:
         """Send `events`, waiting for a slow reader."""
@@ -52,9 +52,8 @@ class LaneTransport:
         """Count what the engine says."""
         if isinstance(event, Finish):
             self._metrics.finished(event.usage)
-        elif isinstance(event, Delta) and event.text and not self._has_text:
-            self._has_text = True
-            self._metrics.first_text(time.perf_counter() - self._began_at)
+        elif isinstance(event, Delta) and event.text:
+            self._metrics.text(self._pace, event, time.perf_counter())
 
 
 class Lane:

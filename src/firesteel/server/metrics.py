@@ -7,7 +7,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 from firesteel.clock import time_per_output_token
 from firesteel.engine.statistics import Statistics
-from firesteel.types import Usage
+from firesteel.server.pace import Gaps, Pace
+from firesteel.server.record import current
+from firesteel.types import Delta, Usage
 from firesteel.verdict import GuardReport
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
@@ -22,6 +24,14 @@ class Metrics:
         self._requests = Counter("firesteel_requests", "Requests answered", ["endpoint", "status"], registry=registry)
         self._sockets = Counter("firesteel_sockets", "WebSocket connections taken", registry=registry)
         self._tokens = Counter("firesteel_tokens", "Tokens of finished sequences", ["kind"], registry=registry)
+        self._drafts = Counter(
+            "firesteel_draft_tokens",
+            "Tokens guessed, and accepted",
+            ["source", "outcome"],
+            registry=registry,
+        )
+        self.gaps = Gaps()
+        registry.register(self.gaps)
         self._ttft = Histogram(
             "firesteel_ttft_seconds", "Request to first text sent", buckets=SECONDS, registry=registry
         )
@@ -54,9 +64,13 @@ class Metrics:
         """Count a WebSocket."""
         self._sockets.inc()
 
-    def first_text(self, seconds: float) -> None:
-        """Record a TTFT."""
-        self._ttft.observe(seconds)
+    def text(self, pace: Pace, delta: Delta, now: float) -> None:
+        """Record that an answer's text came at `now`: a TTFT, or gaps between tokens."""
+        seconds = pace.text(delta.id, delta.num_tokens, now)
+        if seconds is not None:
+            self._ttft.observe(seconds)
+            if (record := current.get()) is not None:
+                record.first_text_seconds = seconds
 
     def finished(self, usage: Usage) -> None:
         """Record what a finished sequence cost."""
@@ -64,6 +78,11 @@ class Metrics:
         self._tokens.labels("cached").inc(usage.num_cached_tokens)
         self._tokens.labels("output").inc(usage.num_output_tokens)
         self._queue.observe(usage.queue_seconds)
+        for draft in usage.drafts:
+            self._drafts.labels(draft.source, "drafted").inc(draft.num_drafted)
+            self._drafts.labels(draft.source, "accepted").inc(draft.num_accepted)
+        if (record := current.get()) is not None:
+            record.finished(usage)
         if usage.guard is not None:
             self._guarded(usage.guard)
         if usage.num_output_tokens > 1:

@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from firesteel.server.operation import Operation
 from firesteel.server.operations import OPERATIONS
+from firesteel.wire.fields import Fates
 
 REFERENCE = "#/components/schemas/{name}"
 DESCRIPTION = "Models on your own hardware, for the clients of OpenAI, Anthropic and llama.cpp."
@@ -40,7 +41,35 @@ def document() -> dict[str, Any]:
         },
     }
     plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(made))  # without tuples
+    for operation in OPERATIONS:
+        if operation.body is not None:
+            _narrow(plain["components"]["schemas"], operation.body.__name__, operation.fates)
     return plain
+
+
+def _narrow(components: dict[str, Any], body: str, fates: Fates) -> None:
+    """Say in the schema of `body` which values of refused fields ask for nothing, since no other is taken."""
+    for path, refusal in fates.refused.items():
+        *parents, name = path.split(".")
+        owners = [components[body]]
+        for parent in parents:
+            owners = [owner for found in _properties(owners, parent) for owner in _objects(found, components)]
+        for owner in owners:
+            if name in owner.get("properties", {}):
+                described = {"description": f"Cannot be honoured: {refusal.remedy}."}
+                owner["properties"][name] = {"enum": [None, *refusal.neutral], "default": None} | described
+
+
+def _properties(owners: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [owner["properties"][name] for owner in owners if name in owner.get("properties", {})]
+
+
+def _objects(schema: dict[str, Any], components: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return the schemas of the objects that `schema` allows, also in lists."""
+    if "$ref" in schema:
+        return _objects(components[schema["$ref"].rpartition("/")[2]], components)
+    inner = [*schema.get("anyOf", ()), *([schema["items"]] if isinstance(schema.get("items"), dict) else ())]
+    return [schema] if "properties" in schema else [found for part in inner for found in _objects(part, components)]
 
 
 def _types(operation: Operation) -> list[Any]:
@@ -60,12 +89,13 @@ def _operation(operation: Operation, schemas: dict[Any, Any]) -> dict[str, Any]:
             },
         },
     }
-    parameters = [_query(name) for name in operation.query]
+    parameters = [{"name": name, "in": "query", "schema": schema} for name, schema in operation.query.items()]
     parameters += [_in_path(part[1:-1]) for part in operation.path.split("/") if part.startswith("{")]
     if parameters:
         described["parameters"] = parameters
     if operation.body is not None:
-        content = {"application/json": {"schema": schemas[operation.body]}}
+        schema = schemas[operation.body]
+        content = {"application/json": {"schema": {"allOf": [schema, operation.also]} if operation.also else schema}}
         described["requestBody"] = {"required": True, "content": content}
     if operation.is_open:
         described["security"] = []
@@ -100,10 +130,6 @@ def _any_of(types: tuple[Any, ...], schemas: dict[Any, Any]) -> dict[str, Any]:
 def _name(operation: Operation) -> str:
     words = operation.path.removeprefix("/v1").replace("{", "by_").replace("}", "")
     return f"{operation.method}{words.replace('/', '_').replace('.', '_')}"
-
-
-def _query(name: str) -> dict[str, Any]:
-    return {"name": name, "in": "query", "schema": {"type": "string"}}
 
 
 def _in_path(name: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import msgspec
 
 from firesteel.service.key_file import KeyScope
 from firesteel.wire.errors import ErrorEnvelope
+from firesteel.wire.fields import OPENAI, Fates
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +24,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[Any, ...] = ()
     has_done: bool = False
     error: type[msgspec.Struct] = ErrorEnvelope
-    query: tuple[str, ...] = ()
+    query: dict[str, dict[str, Any]] = {}  # parameters and their schemas
+    also: dict[str, Any] = {}  # what a body must obey beside the schema of its struct
+    fates: Fates = OPENAI  # of the body's fields
     is_open: bool = False  # answered without a key
     scope: KeyScope = "generate"  # what the key must be allowed to do

@@ -8,6 +8,7 @@ from typing import Any
 
 from firesteel.server.operation import Operation
 from firesteel.server.response_operations import RESPONSES
+from firesteel.wire.anthropic import FATES as ANTHROPIC_FATES
 from firesteel.wire.anthropic import (
     AnswerMessage,
     BlockDelta,
@@ -22,6 +23,7 @@ from firesteel.wire.anthropic import (
 )
 from firesteel.wire.errors import AnthropicErrorEnvelope
 from firesteel.wire.health import Health
+from firesteel.wire.infill import FATES as INFILL_FATES
 from firesteel.wire.infill import Infill, InfillBody, InfillPart, Props, Slot
 from firesteel.wire.model_list import ModelCard, ModelList
 from firesteel.wire.openai_chat import ChatBody, ChatChunk, ChatCompletion
@@ -42,6 +44,7 @@ OPENAI = (
         path="/v1/completions",
         summary="Continue a text, or fill a hole in it.",
         body=CompletionBody,
+        also={"properties": {"prompt": {"minLength": 1}}},
         responses=(Completion,),
         events=(Completion,),
         has_done=True,
@@ -58,6 +61,8 @@ OPENAI = (
     ),
 )
 
+BETA = {"beta": {"type": "string"}}
+
 ANTHROPIC = (
     Operation(
         method="post",
@@ -67,7 +72,9 @@ ANTHROPIC = (
         responses=(AnswerMessage,),
         events=(MessageStart, BlockStart, BlockDelta, BlockStop, MessageDelta, MessageStop),
         error=AnthropicErrorEnvelope,
-        query=("beta",),
+        query=BETA,
+        also={"required": ["max_tokens"], "properties": {"max_tokens": {"type": "integer"}}},
+        fates=ANTHROPIC_FATES,
     ),
     Operation(
         method="post",
@@ -76,7 +83,8 @@ ANTHROPIC = (
         body=CountBody,
         responses=(TokenCount,),
         error=AnthropicErrorEnvelope,
-        query=("beta",),
+        query=BETA,
+        fates=ANTHROPIC_FATES,
     ),
 )
 
@@ -88,6 +96,7 @@ LLAMA = (
         body=InfillBody,
         responses=(Infill, list[Infill], dict[str, Any]),
         events=(InfillPart, Infill, dict[str, Any]),
+        fates=INFILL_FATES,
     ),
     Operation(
         method="get", path="/props", summary="Describe the model and its context.", responses=(Props,), scope="models"
@@ -97,7 +106,7 @@ LLAMA = (
         path="/slots",
         summary="Say how many requests run and could run.",
         responses=(list[Slot],),
-        query=("fail_on_no_slot",),
+        query={"fail_on_no_slot": {"type": "string"}},
         scope="models",
     ),
 )

@@ -8,13 +8,14 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from firesteel.errors import RequestError, ResponseNotFound
+from firesteel.errors import ResponseNotFound
 from firesteel.pipeline import WAITING_SECONDS
 from firesteel.responses.background import EventLog
 from firesteel.responses.compact import Nobody, compact
 from firesteel.responses.memory import listed
 from firesteel.responses.service import Responses
 from firesteel.server.answer import EVENT_STREAM, Answer, queued
+from firesteel.server.query import choice, flag, whole_number
 from firesteel.stream import response_events, sse
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Delta, Event, Finish, Progress
@@ -196,12 +197,15 @@ async def retrieve(request: Request) -> Any:
     """`GET /v1/responses/{id}`; with `stream=true`, the events of one in the background."""
     service, id, scope = _service(request), request.path_params["id"], request.state.scope
     responses = service.ready_responses()
-    if request.query_params.get("stream") in ("true", "1"):
+    is_streamed, after = flag(request, "stream"), whole_number(request, "starting_after", -1, least=-1)
+    if is_streamed:
         log = service.background.log(scope, id)
         if log is None:
-            raise ResponseNotFound(f"no events of {id!r} are kept here: only responses in the background have them")
+            raise ResponseNotFound(
+                f"no events of {id!r} are kept here: read it without `stream`, or send one with `background: true`"
+            )
         answer = service.answer(request, "responses", FollowAnswer)
-        answer.log, answer.after = log, _whole_number(request, "starting_after", -1)
+        answer.log, answer.after = log, after
         return answer
     turn = responses.running(id, scope)
     body = msgspec.json.encode(turn.response) if turn else (await responses.stored(id, scope)).response
@@ -237,23 +241,15 @@ async def input_items(request: Request) -> Response:
 
 def _page(request: Request, items: list[Item]) -> ItemPage:
     items = [listed(item, f"item_{index}") for index, item in enumerate(items)]
-    if request.query_params.get("order", "desc") == "desc":
+    if choice(request, "order", ("desc", "asc")) == "desc":
         items.reverse()
-    after, limit = request.query_params.get("after"), _whole_number(request, "limit", DEFAULT_PAGE)
-    if not 1 <= limit <= MAX_PAGE:
-        raise RequestError(f"`limit` is {limit}; send 1 to {MAX_PAGE}", param="limit")
+    limit = whole_number(request, "limit", DEFAULT_PAGE, least=1, most=MAX_PAGE)
+    after = request.query_params.get("after")
     start = next((index + 1 for index, item in enumerate(items) if item["id"] == after), 0) if after else 0
     page = items[start : start + limit]
     first, last = (page[0]["id"], page[-1]["id"]) if page else ("", "")
     has_more = start + limit < len(items)
     return ItemPage(data=page, first_id=first, last_id=last, has_more=has_more)
-
-
-def _whole_number(request: Request, name: str, default: int) -> int:
-    try:
-        return int(request.query_params.get(name, default))
-    except ValueError:
-        raise RequestError(f"`{name}` is no whole number; send one", param=name) from None
 
 
 def _json(value: Any) -> Response:

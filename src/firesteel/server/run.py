@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -15,9 +16,11 @@ from firesteel.errors import ConfigError
 from firesteel.server.app import Service, create_app
 from firesteel.server.auth import check_bind
 from firesteel.server.closing import closing
+from firesteel.server.observe import Listener
 from firesteel.server.protocol import limited
 from firesteel.server.reload import Reload
 from firesteel.server.tls import Tls, uses_tls
+from firesteel.server.tracing import Tracing, is_configured, log_request
 
 POLL_SECONDS = 0.05
 LAST_WORD_SECONDS = 1.0  # at the end of the grace period, to tell clients why their stream ends
@@ -76,6 +79,8 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
     tls = Tls(config) if uses_tls(config) else None
     listening = _listen(config)
     service = Service(engine_config, config)
+    tracing = Tracing() if is_configured(os.environ) else None
+    service.listeners = listeners(engine_config, tracing)
     uvicorn_config = uvicorn.Config(
         create_app(service),
         lifespan="on",
@@ -84,6 +89,7 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
         ws_max_size=config.max_body_bytes,
         ws_per_message_deflate=True,
         access_log=False,
+        log_config=None,  # one format for all lines: firesteel.logs
         log_level="warning",
         server_header=False,
         proxy_headers=False,  # nothing here asks where a request came from
@@ -98,8 +104,16 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
         service.on_reload.insert(0, tls.take)  # before others take what it may refuse
     with listening:
         server.run(sockets=[listening])
+    if tracing is not None:
+        tracing.close()
     if service.failure is not None:
         raise service.failure
+
+
+def listeners(config: EngineConfig, tracing: Tracing | None) -> list[Listener]:
+    """Return who is told of each request that is over."""
+    wanted: list[Listener] = [log_request] if config.log_format == "json" else []
+    return [*wanted, tracing] if tracing is not None else wanted
 
 
 def _listen(config: ServerConfig) -> socket.socket:

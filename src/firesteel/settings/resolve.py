@@ -18,7 +18,8 @@ from firesteel.settings.table import SETTINGS
 FILE_NAME = "firesteel.toml"
 FILE_VARIABLE = "FIRESTEEL_CONFIG"
 OTHER_VARIABLES = frozenset(  # that are no setting of the server: docs/reference/environment.md
-    PREFIX + name for name in ("CONFIG", "HOME", "OFFLINE", "DEBUG", "KERNELS", "PIN_THREADS", "NATIVE_LIBRARY")
+    PREFIX + name
+    for name in ("CONFIG", "HOME", "OFFLINE", "DEBUG", "KERNELS", "PIN_THREADS", "NATIVE_LIBRARY", "TORCH_DEVICE")
 )
 READABLE_BY_OTHERS = 0o077
 

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
+from firesteel.logs import LogFormat
 from firesteel.settings.setting import Setting
 from firesteel.settings.takes import Count, CountOrNone, Positive, Seconds, megabytes
 
@@ -47,6 +48,14 @@ SERVER = (
         takes=Seconds,
         default=10.0,
         help="Seconds that streams get to end after SIGTERM.",
+    ),
+    Setting(
+        name="log_format",
+        field="engine.log_format",
+        takes=LogFormat,
+        default="text",
+        help="How the log on stderr looks; json is one object a line, with a line for each request: see "
+        "docs/how-to/observe.md.",
     ),
 )
 

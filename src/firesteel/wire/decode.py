@@ -32,7 +32,7 @@ def decode(body: bytes, struct: type[T]) -> T:
     except UnicodeDecodeError:
         raise RequestError("the body is not valid UTF-8; send JSON in UTF-8", code="invalid_json") from None
     except msgspec.DecodeError as error:
-        raise RequestError(f"the body is not valid JSON: {error}", code="invalid_json") from None
+        raise RequestError(f"the body is not valid JSON: {error}; send one JSON object", code="invalid_json") from None
     except RecursionError:
         message = "the body is nested too deeply; send it with fewer levels"
         raise RequestError(message, code="invalid_json") from None

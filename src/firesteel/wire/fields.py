@@ -111,7 +111,9 @@ def _examine(value: msgspec.Struct, parent: str, fates: Fates) -> Iterator[str]:
 
 
 def _check_refused(path: str, found: object, refusal: Refusal) -> None:
-    if found not in refusal.neutral:
+    if not any(
+        found == neutral and isinstance(found, bool) is isinstance(neutral, bool) for neutral in refusal.neutral
+    ):
         raise RequestError(f"`{path}` cannot be honoured: {refusal.remedy}", param=path)
 
 

@@ -222,7 +222,12 @@ RULES = (
                 names=("open", "read_to_string", "create", "remove_file", "read", "write"),
                 owner=r"File|fs|std\.fs|tokio\.fs",
             ),
-            Sink(languages=("c", "cpp"), check=opened, names=("fopen", "open", "unlink", "remove"), owner="|std"),
+            Sink(
+                languages=("c", "cpp"),
+                check=opened,
+                names=("fopen", "open", "unlink", "remove", "rename", "opendir", "access", "mkdir", "rmdir"),
+                owner="|std",
+            ),
         ),
         examples=(
             Example(

@@ -1,0 +1,46 @@
+"""One request as logs and traces tell it. What happens while it is answered finds its record in a context variable."""
+
+import time
+from contextvars import ContextVar
+
+from firesteel.types import Usage
+
+
+class Record:
+    """Filled while the request is answered. No text of it, no key."""
+
+    def __init__(self, id: str, method: str, path: str) -> None:
+        self.id = id
+        self.method = method
+        self.path = path  # as it was asked for, without the query
+        self.route = ""  # with names in place of ids; empty where there is no such path
+        self.started_at = time.time()
+        self.status = 0
+        self.first_text_seconds: float | None = None
+        self.usages: list[tuple[float, Usage]] = []  # of each sequence that ended, and when
+
+    def finished(self, usage: Usage) -> None:
+        """Note what a sequence cost."""
+        self.usages.append((time.time(), usage))
+
+    def fields(self) -> dict[str, object]:
+        """Return what a log says of the request, in seconds and tokens."""
+        usages = [usage for _, usage in self.usages]
+        told: dict[str, object] = {
+            "method": self.method,
+            "path": self.path,
+            "status": self.status,
+            "seconds": round(time.time() - self.started_at, 6),
+        }
+        if self.first_text_seconds is not None:
+            told["ttft_seconds"] = round(self.first_text_seconds, 6)
+        if usages:
+            told["prompt_tokens"] = sum(usage.num_prompt_tokens for usage in usages)
+            told["cached_tokens"] = sum(usage.num_cached_tokens for usage in usages)
+            told["output_tokens"] = sum(usage.num_output_tokens for usage in usages)
+            told["accepted_tokens"] = sum(draft.num_accepted for usage in usages for draft in usage.drafts)
+            told["queue_seconds"] = round(max(usage.queue_seconds for usage in usages), 6)
+        return told
+
+
+current: ContextVar[Record | None] = ContextVar("record", default=None)

@@ -1,0 +1,87 @@
+"""JSON logs: each line an object, each request a line with its id, and never a prompt, an answer or a key."""
+
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from firesteel.logs import JsonFormatter
+from tests.server.live import Live, Wire, chat_body, serving, wait_for
+
+KEY = "s3cret-key"
+WORDS = "quartz zebra"
+
+
+@pytest.fixture(scope="module")
+def logging_server() -> Iterator[Live]:
+    with serving("--log-format", "json", env={"FIRESTEEL_API_KEY": KEY}) as live:
+        live.http.headers["authorization"] = f"Bearer {KEY}"
+        yield live
+
+
+def lines(live: Live) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in live.log.read_text().splitlines()]
+
+
+def line_of(live: Live, id: str) -> dict[str, Any]:
+    def found() -> list[dict[str, Any]]:
+        return [line for line in lines(live) if line.get("request_id") == id and line["message"] == "request"]
+
+    return wait_for(found, f"the line of {id}")[0]
+
+
+def test_a_request_is_one_line_with_its_id_and_its_cost(logging_server: Live) -> None:
+    post = logging_server.http.post
+    answer = post("/v1/chat/completions", json=chat_body(f"hello {WORDS}"), headers={"x-request-id": "mine-1"})
+    line = line_of(logging_server, "mine-1")
+    usage = answer.json()["usage"]
+    assert answer.headers["x-request-id"] == "mine-1"
+    assert line["status"] == 200
+    assert line["method"] == "POST"
+    assert line["path"] == "/v1/chat/completions"
+    assert (line["prompt_tokens"], line["output_tokens"]) == (usage["prompt_tokens"], usage["completion_tokens"])
+    assert 0 < line["ttft_seconds"] <= line["seconds"]
+    assert {"time", "level", "logger", "queue_seconds", "cached_tokens", "accepted_tokens"} <= set(line)
+
+
+@pytest.mark.parametrize(
+    ("path", "status"), [("/v1/models", 401), ("/nothing", 404), ("/health", 200), ("/v1/responses/x", 401)]
+)
+def test_what_is_refused_is_logged_too(logging_server: Live, path: str, status: int) -> None:
+    id = f"refused-{path}"
+    headers = {"x-request-id": id, "authorization": "Bearer wrong"}
+    logging_server.http.get(path, headers=headers)
+    assert line_of(logging_server, id)["status"] == status
+
+
+def test_a_client_that_left_and_a_socket_have_lines(logging_server: Live) -> None:
+    with Wire(logging_server.port) as wire:
+        wire.post(chat_body("slow", stream=True), key=KEY).read()
+    logging_server.wait_idle()
+    wait_for(lambda: [line for line in lines(logging_server) if line.get("path") == "/v1/chat/completions"], "a line")
+
+
+def test_no_line_holds_what_was_said_or_a_key(logging_server: Live) -> None:
+    for path in ("/v1/chat/completions", "/v1/messages"):
+        logging_server.http.post(path, json=chat_body(f"fail first {WORDS}", max_tokens=9))
+        logging_server.http.post(path, json=chat_body(WORDS, max_tokens=9, **{WORDS: 1}))
+    logging_server.http.post("/v1/chat/completions", content=f'{{"{WORDS}'.encode())
+    logging_server.http.get("/health", headers={"x-request-id": "the-last"})
+    line_of(logging_server, "the-last")
+    assert all(lines(logging_server))
+    log = logging_server.log.read_text()
+    assert WORDS not in log
+    assert KEY not in log
+
+
+@given(st.text(), st.text())
+def test_any_words_make_one_line_of_json(message: str, id: str) -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 0, "%s", (message,), None)
+    line = JsonFormatter(lambda: id).format(record)
+    assert "\n" not in line
+    assert json.loads(line)["message"] == message.encode("utf-8", "replace").decode()
+    assert json.loads(line)["request_id"] == id
