@@ -1,6 +1,6 @@
 """Waiting sequences start in turns between scopes, in order of arrival within one."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.engine.helpers import Bench
@@ -19,6 +19,7 @@ def starts(bench: Bench, num: int) -> list[str]:
     return order
 
 
+@settings(deadline=None)
 @given(st.lists(SCOPES, min_size=1, max_size=12), st.integers(1, 3))
 def test_order_within_a_scope_and_no_second_turn_before_a_first(scopes: list[str], max_live: int) -> None:
     bench = Bench(max_live=max_live)

@@ -116,7 +116,7 @@ async def test_a_cancellation_that_comes_together_with_the_turn_is_not_lost() ->
 
 def order_of(kinds: list[bool]) -> list[int]:
     """Return the order in which waiting requests, fast or not, get their turn when one at a time may run."""
-    admission = Admission(1, 100, ManualClock().now)
+    admission = Admission(1, 200, ManualClock().now)
     running = [admission.admitted(1 + AHEAD_SEQUENCES)]
     running[0].__enter__()
     contexts = [admission.admitted(1 + AHEAD_SEQUENCES, is_fast=kind) for kind in kinds]

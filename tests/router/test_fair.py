@@ -1,10 +1,12 @@
 """Turns are fair between owners, in order within one, and nobody waits without end."""
 
 import asyncio
+from collections import Counter
 from contextlib import ExitStack
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firesteel.clock import ManualClock
@@ -37,6 +39,7 @@ def play(steps: list[tuple[str, int] | str]) -> tuple[list[tuple[Ticket, list[Ti
     return turns, queue
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_the_order_within_an_owner_is_kept(steps: list[tuple[str, int] | str]) -> None:
     turns, _ = play(steps)
@@ -45,6 +48,7 @@ def test_the_order_within_an_owner_is_kept(steps: list[tuple[str, int] | str]) -
         assert numbers == sorted(numbers)
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_nobody_who_waits_is_left_behind(steps: list[tuple[str, int] | str]) -> None:
     """While an owner waits, any other one gets at most a largest request more than he does, and a first one."""
@@ -63,6 +67,7 @@ def test_nobody_who_waits_is_left_behind(steps: list[tuple[str, int] | str]) -> 
                 assert ahead <= 2 * largest
 
 
+@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(0, 5))
 def test_a_newcomer_waits_for_no_second_turn(num_greedy: int, num_taken: int) -> None:
     queue = FairQueue()
@@ -76,6 +81,7 @@ def test_a_newcomer_waits_for_no_second_turn(num_greedy: int, num_taken: int) ->
     assert num_taken == 0 or place == 0 or num_greedy == 1
 
 
+@settings(deadline=None)
 @given(STEPS)
 def test_the_order_that_is_told_is_the_order_that_comes(steps: list[tuple[str, int] | str]) -> None:
     _, queue = play(steps)
@@ -98,6 +104,33 @@ async def test_one_key_with_a_hundred_requests_delays_another_by_one_turn() -> N
         assert not second.turn.is_set()
         assert admission.place(second).num_ahead <= 1
         assert admission.place(many[-1]).num_ahead == 98
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(OWNERS, st.integers(1, 6), st.booleans()), max_size=25),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+def test_everybody_s_turn_comes(requests: list[tuple[str, int, bool]], max_live: int, random: Random) -> None:
+    """Whoever ends first, however large or fast requests are; and nobody is started who need not be."""
+    admission = Admission(max_live, 1000, ManualClock().now)
+    inside: list[tuple[Ticket, ExitStack]] = []
+    for owner, num_sequences, is_fast in requests:
+        stack = ExitStack()
+        ticket = stack.enter_context(admission.admitted(num_sequences, owner=owner, is_fast=is_fast))
+        inside.append((ticket, stack))
+    while inside:
+        started = [entry for entry in inside if entry[0].turn.is_set()]
+        assert started
+        owners = Counter(ticket.owner for ticket, _ in started)
+        excess = sum(ticket.num_sequences for ticket, _ in started) - max_live - AHEAD_SEQUENCES
+        firsts = {owner: max(t.num_sequences for t, _ in started if t.owner == owner) for owner in owners}
+        assert excess <= sum(firsts.values())
+        done = random.choice(started)
+        inside.remove(done)
+        done[1].close()
+    assert admission.num_in_flight == 0
 
 
 async def test_a_full_queue_is_no_wall_for_somebody_else() -> None:

@@ -1,6 +1,7 @@
 """SIGHUP: new settings are taken over without breaking a stream; what cannot be changes nothing."""
 
 import signal
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,3 +87,27 @@ def test_a_server_that_needs_a_key_does_not_lose_its_last_one(tmp_path: Path) ->
         configured = Configured(live, file)
         assert "refusing to listen" in configured.reload("", "the old settings stay")
         assert configured.status("other") == 401
+
+
+def test_limits_and_prices_are_taken_over(tmp_path: Path) -> None:
+    file, ledger = tmp_path / "firesteel.toml", tmp_path / "ledger.db"
+
+    def costs() -> list[float]:
+        try:
+            rows = sqlite3.connect(ledger).execute("SELECT cost FROM firesteel_requests ORDER BY at").fetchall()
+        except sqlite3.OperationalError:  # the first row makes the table
+            return []
+        return [cost for (cost,) in rows]
+
+    file.write_text("price_output = 1")
+    with serving("--config", str(file), "--ledger", str(ledger)) as live:
+        configured = Configured(live, file)
+        assert live.chat("hello", max_tokens=2).status_code == 200
+        wait_for(lambda: len(costs()) == 1, "a row")
+        log = configured.reload("price_output = 1000000\nrequests_per_minute = 1", "settings reloaded")
+        assert "price_output" in log
+        assert "requests_per_minute" in log
+        assert [live.chat("hello", max_tokens=2).status_code for _ in range(2)] == [200, 429]
+        wait_for(lambda: len(costs()) == 3, "three rows")
+    first, second, refused = costs()
+    assert (first < 0.01, second > 2, refused) == (True, True, 0)

@@ -237,3 +237,23 @@ def test_a_compacted_conversation_begins_a_chain_of_its_own(socket: Socket, serv
     begun = socket.turn([*compacted, message], store=False)["response"]
     assert (begun["status"], begun["previous_response_id"]) == ("completed", None)
     assert socket.turn("hello", store=False, previous_response_id=begun["id"])["type"] == "response.completed"
+
+
+def test_a_second_connection_gets_a_title_while_the_first_one_answers(socket: Socket, server: Live) -> None:
+    """As Codex does at the start of a conversation."""
+    socket.create("slow", max_output_tokens=300)
+    socket.until("response.output_text.delta")
+    schema = {
+        "type": "object",
+        "properties": {"title": {"type": "string", "maxLength": 36}},
+        "required": ["title"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "name": "title", "strict": True, "schema": schema}
+    with socket_to(server) as other:
+        create = {"type": "response.create", "model": "scripted", "input": "Name it.", "text": {"format": form}}
+        other.send({**create, "store": False})
+        title = other.until()[-1]["response"]
+    assert title["status"] == "completed"
+    assert 0 <= len(json.loads(text_of(title))["title"]) <= 36
+    assert socket.until()[-1]["type"] == "response.incomplete", "it was not kept from going on"

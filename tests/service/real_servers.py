@@ -67,6 +67,16 @@ class RealServer:
         assert self._process.poll() is None, self._log.read_text()
         return self._is_ready()
 
+    def pause(self) -> None:
+        """Let it answer nothing, as a machine that has lost its network would."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let it answer again."""
+        assert self._process is not None
+        os.killpg(self._process.pid, signal.SIGCONT)
+
     def kill(self) -> None:
         """End it and its children at once, as a crash would."""
         if self._process is not None:

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firesteel.errors import ConfigError, Forbidden, Unauthorized
@@ -19,6 +19,7 @@ def bearer(key: str) -> dict[str, str]:
     return {"authorization": b"Bearer ".decode() + key.encode().decode("latin-1")}
 
 
+@settings(deadline=None)
 @given(st.lists(WORDS, min_size=1))
 def test_each_key_of_the_environment_has_a_scope_of_its_own(keys: list[str]) -> None:
     keys = [key for key in keys if key == key.strip()]
@@ -65,6 +66,7 @@ def test_only_the_owner_may_read_the_file(file: KeyFile) -> None:
         file.load()
 
 
+@settings(deadline=None)
 @given(data=st.data())
 def test_no_other_text_is_taken_for_a_key(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Above all none that shares its public part, or all but a character of it."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firesteel.errors import ConfigError
@@ -14,6 +14,7 @@ from firesteel.service.ledger import Ledger
 from firesteel.service.ledger_row import Prices, Row
 from firesteel.service.ledger_store import Asked, LedgerStore, url_of
 from firesteel.types import DraftUsage, Usage
+from firesteel.verdict import GuardReport
 from tests.server.live import wait_for
 
 
@@ -128,6 +129,7 @@ def test_sums_by_group(store: LedgerStore) -> None:
     assert store.usage(Asked(by=("key",), model="none")) == []
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**7), st.integers(0, 10**7), st.integers(0, 10**7))
 def test_prices(fresh: int, cached: int, out: int) -> None:
     default = Prices().of(fresh + cached, cached, out)
@@ -145,11 +147,13 @@ def test_a_row_adds_its_sequences_up() -> None:
         num_output_tokens=6,
         drafts=(DraftUsage("ngram", 2, 8, 5), DraftUsage("model", 1, 4, 1)),
         queue_seconds=0.5,
+        guard=GuardReport(version="1", is_live=False, num_rewinds=2),
     )
     made.add(usage, has_prompt=True)
     made.add(usage, has_prompt=False)
     assert (made.tokens_in, made.tokens_cached, made.tokens_out) == (10, 4, 12)
     assert (made.tokens_drafted, made.tokens_accepted, made.queue_seconds) == (24, 12, 0.5)
+    assert made.guard_events == 4
 
 
 @pytest.mark.parametrize("address", ["mysql://x/y", "http://x", "postgresql://[::1", "://"])

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from firesteel.clock import ManualClock
@@ -17,6 +17,7 @@ STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(1, 20), st.integers(60, 200))
 async def test_no_minute_holds_more_than_the_limit(
     steps: list[tuple[float, int, int, str]], requests: int, tokens: int
@@ -38,6 +39,7 @@ async def test_no_minute_holds_more_than_the_limit(
             assert sum(minute) <= tokens
 
 
+@settings(deadline=None)
 @given(STEPS, st.integers(1, 5))
 async def test_who_waits_as_long_as_told_is_let_in_and_not_much_earlier(
     steps: list[tuple[float, int, int, str]], requests: int

@@ -90,6 +90,18 @@ async def test_redis_away_and_back(tmp_path: Path, caplog: pytest.LogCaptureFixt
         await store.close()
 
 
+async def test_a_redis_that_hangs_keeps_nobody_waiting(redis: RealServer, stores: tuple[Shared, Shared]) -> None:
+    limiter = Limiter(stores[0])
+    assert (await limiter.take("hang", Limits(2, None), 0)).refusal is None
+    redis.pause()
+    try:
+        async with asyncio.timeout(2):
+            alone = [await limiter.take("hang", Limits(2, None), 0) for _ in range(3)]
+    finally:
+        redis.go_on()
+    assert [grant.refusal is None for grant in alone] == [True, True, False]
+
+
 def test_an_address_that_is_none_is_refused() -> None:
     with pytest.raises(ConfigError, match="redis://"):
         open_shared("http://127.0.0.1")

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
 from firesteel.errors import ContextTooLong, EngineFailure, Overloaded
 from firesteel.stream.openai import collector_of
@@ -78,6 +79,9 @@ def test_chunks_put_together_are_the_whole_response(
     run = data.draw(runs(n, logprobs=num_logprobs is not None))
     chunks = chunks_of(stream_bytes(request, run))
     assert put_together(chunks, num_logprobs) == body_of(request, run)
+    for chunk in chunks:
+        ChatCompletionChunk.model_validate(chunk, strict=True)
+    ChatCompletion.model_validate(body_of(request, run), strict=True)
 
 
 class SlowChatStream(ChatStream):

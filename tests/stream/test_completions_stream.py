@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from openai.types import Completion
 
 from firesteel.stream.openai_completions import CompletionStream
 from firesteel.types import FillPrompt, Prompt, TextPrompt, TokenPrompt
@@ -60,6 +61,7 @@ def test_chunks_put_together_are_the_whole_response(
     run = data.draw(runs(num_prompts * n, logprobs=num_logprobs is not None))
     chunks = chunks_of(stream_bytes(request, run))
     assert put_together(chunks, num_prompts * n, num_logprobs) == body_of(request, run)
+    Completion.model_validate(body_of(request, run), strict=True)
 
 
 class SlowCompletionStream(CompletionStream):

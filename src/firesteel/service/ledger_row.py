@@ -53,6 +53,8 @@ class Row(msgspec.Struct, kw_only=True):
         self.tokens_out += usage.num_output_tokens
         self.tokens_drafted += sum(draft.num_drafted for draft in usage.drafts)
         self.tokens_accepted += sum(draft.num_accepted for draft in usage.drafts)
+        if usage.guard is not None:
+            self.guard_events += len(usage.guard.findings) + usage.guard.num_rewinds
         self.queue_seconds = max(self.queue_seconds, usage.queue_seconds)
 
     def priced(self, prices: Prices) -> None:

@@ -87,9 +87,10 @@ class Shared:
 
     def count(self, name: str, amount: int) -> None:
         """Count `amount` more, now, whatever the limit."""
-        self._alone.count(name, amount) if self._is_down else self._later(
-            lambda: self._count(keys=[PREFIX + name], args=[amount, MINUTE + 2])
-        )
+        if self._is_down:
+            self._alone.count(name, amount)
+        else:
+            self._later(lambda: self._count(keys=[PREFIX + name], args=[amount, MINUTE + 2]))
 
     def give_back(self, name: str, second: int, amount: int) -> None:
         """Count `amount` less of what was granted in `second`; one of the two stores knows that second."""
