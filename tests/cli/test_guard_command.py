@@ -71,6 +71,13 @@ def test_sarif_is_of_its_version(folder: Path) -> None:
     assert only["columnKind"] == "unicodeCodePoints"
 
 
+def test_places_in_sarif_are_addresses(folder: Path) -> None:
+    (folder / "a b%.py").write_text(BAD)
+    log = json.loads(run("scan", "--sarif", "a b%.py")[1])
+    place = log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "a%20b%25.py"
+
+
 def test_jsonl_answers_line_by_line() -> None:
     cases: list[dict[str, Any]] = [
         {"id": 7, "language": "python", "text": BAD},
@@ -82,6 +89,7 @@ def test_jsonl_answers_line_by_line() -> None:
     first, second, third = map(json.loads, out.splitlines())
     (finding,) = first["findings"]
     assert (first["id"], finding["rule"], finding["cwe"], finding["action"]) == (7, "FS211", "CWE-78", "rewrite")
+    assert set(finding) == {"rule", "cwe", "severity", "action", "start", "end", "decided_at"}
     assert finding["start"] < finding["end"] <= finding["decided_at"] <= len(BAD)
     assert second == {"id": "b", "findings": []}
     assert [each["rule"] for each in third["findings"]] == ["FS211"]

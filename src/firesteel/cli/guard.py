@@ -211,8 +211,8 @@ def evaluate(paths: list[str], policy: "Policy") -> None:
 
 
 def contracted(finding: Any) -> dict[str, Any]:
-    """Return a finding as evaluations read it."""
-    names = ("rule", "cwe", "severity", "action", "start", "end", "decided_at", "cause", "reason")
+    """Return a finding as evaluations read it: these fields are a contract, neither more nor fewer."""
+    names = ("rule", "cwe", "severity", "action", "start", "end", "decided_at")
     return {name: getattr(finding, name) for name in names}
 
 

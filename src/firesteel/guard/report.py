@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -103,7 +104,7 @@ def _sarif_result(each: Located, order: dict[str, int]) -> dict[str, Any]:
         "startLine": each.line, "startColumn": each.column, "endLine": each.end_line, "endColumn": each.end_column,
         "snippet": {"text": each.excerpt},
     }  # fmt: skip
-    place = {"artifactLocation": {"uri": each.path.replace("\\", "/")}, "region": region}
+    place = {"artifactLocation": {"uri": quote(each.path.replace("\\", "/"))}, "region": region}
     result: dict[str, Any] = {
         "ruleId": finding.rule,
         "level": LEVELS[finding.action],

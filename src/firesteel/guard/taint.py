@@ -77,7 +77,7 @@ JOINED_PATHS = re.compile(
     r"expanduser|expand_path|path\.Join|PathBuf\.from|Path\.new|push|Pathname\.new|child|safe_path|normalize)$"
 )
 FORMATS = re.compile(
-    r"(?:^|\.)(?:format|sprintf|Sprintf|String\.format|string\.Format|format!|util\.format|Errorf|formatted|vsprintf|printf|"
+    r"(?:^|\.)(?:format|sprintf|snprintf|Sprintf|String\.format|string\.Format|format!|util\.format|Errorf|formatted|vsprintf|printf|"
     r"asprintf|MessageFormat\.format|format_map|Format)$"
 )
 SANITIZERS = {

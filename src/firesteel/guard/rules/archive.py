@@ -7,7 +7,7 @@ from firesteel.guard.rules.base import Example, Match, Rule, Sink
 from firesteel.guard.site import Site
 
 ARCHIVE = re.compile(
-    r"(?i)(?:entry|zip|tar|jar|member|\be\b|\bje\b|\bze\b|file|next)\w*(?:\(\))?\.(?:getName|name|filename|Name|FullName)\b"
+    r"(?i)(?:entry|zip|tar|jar|member|header|hdr|\be\b|\bje\b|\bze\b|\bf\b|file|next)\w*(?:\(\))?\.(?:getName|name|filename|Name|FullName)\b"
 )
 
 

@@ -11,7 +11,7 @@ SECRET = re.compile(
 )
 
 WEAK_CIPHER = re.compile(
-    r"(?i)\b(?:des|desede|tripledes|des3|3des|rc4|arcfour|arc4|rc2|blowfish|idea)\b|/ECB/|\bECB\b|MODE_ECB|-ecb\b|des-"
+    r"(?i)\b(?:des|desede|tripledes|des3|3des|rc4|arcfour|arc4|rc2|blowfish|idea)(?:CryptoServiceProvider)?\b|/ECB/|\bECB\b|MODE_ECB|-ecb\b|des-"
 )
 
 WEAK_HASH = re.compile(r"(?i)^\W*(?:md[245]|sha-?1|sha|ripemd\w*)\W*$")
@@ -49,7 +49,8 @@ def weak_hash(site: Site) -> Match | None:
         "hash_hmac",
         "Digest",
     )
-    if by_name and (value is None or not WEAK_HASH.match(value.skeleton)):
+    is_owned = WEAK_HASH.match(site.owner.rsplit(".", 1)[-1]) is not None  # MD5.Create()
+    if by_name and not is_owned and (value is None or not WEAK_HASH.match(value.skeleton)):
         return None
     if site.last == "createHmac" and not SECRET.search(context(site)):
         return None
@@ -85,7 +86,7 @@ def weak_cipher(site: Site) -> Match | None:
             " ".join(site.evaluator.text(part) for part in site.parts[:3])[:300],
         )
     )
-    if site.last in ("getInstance", "createCipheriv", "createCipher", "createDecipheriv", "openssl_encrypt", "Create"):
+    if site.last in ("getInstance", "createCipheriv", "createCipher", "createDecipheriv", "openssl_encrypt"):
         words = (
             (first.skeleton if first is not None else "")
             + " "
@@ -147,6 +148,11 @@ RULES = (
                 arms=(r"\b(?:MD5|SHA1)\b",),
             ),
             Sink(languages=("csharp",), check=weak_hash, names=("Create",), owner="MD5|SHA1"),
+            Sink(
+                languages=("csharp",),
+                check=weak_hash,
+                names=("new MD5CryptoServiceProvider", "new SHA1CryptoServiceProvider", "new SHA1Managed"),
+            ),
         ),
         examples=(
             Example(

@@ -123,6 +123,11 @@ def built_sql(site: Site) -> Match | None:
     return None
 
 
+def printed_sql(site: Site) -> Match | None:
+    """Find SQL with data in it that C prints into a buffer."""
+    return _judged(site.evaluator.value(site.node)) if site.evaluator.mentions(MENTIONED) else None
+
+
 def assigned_sql(site: Site) -> Match | None:
     """Find SQL with data in it that is kept in a variable or member."""
     if not site.evaluator.mentions(MENTIONED):
@@ -203,6 +208,7 @@ RULES = (
                 arms=(r"(?i)\+=\s*\w{0,3}[\"'`]{1,3}\s*(?:where|and|or|values|set|limit|order|having|['\"(])",),
             ),
             Sink(languages=("csharp",), check=assigned_sql, kind="assign", names=("CommandText",)),
+            Sink(languages=("c", "cpp"), check=printed_sql, names=("sprintf", "snprintf"), owner="|std"),
             Sink(
                 languages=("ruby",),
                 check=fragment_sql,

@@ -90,11 +90,12 @@ def curl_option(site: Site) -> Match | None:
 
 def verify_none(site: Site) -> Match | None:
     """Find constants that say that nothing is verified."""
-    text = site.text()
     return (
         Match(None, None, "the certificate of the other side is not checked")
         if re.search(
-            r"VERIFY_NONE|CERT_NONE|ServerCertificateValidationCallback|ALLOW_ALL_HOSTNAME|NoopHostnameVerifier", text
+            r"VERIFY_NONE|CERT_NONE|ALLOW_ALL_HOSTNAME|NoopHostnameVerifier|DangerousAcceptAny|"
+            r"ValidationCallback\s*\+?=[^;]*(?:=>\s*true\b|\breturn\s+true\b)",
+            site.text(),
         )
         else None
     )
