@@ -8,7 +8,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 missing=()
-for requirement in 'torch==2.13.0+cpu' 'triton==3.7.1'; do
+for requirement in 'torch==2.13.0+cpu' 'triton==3.7.1' 'safetensors==0.8.0'; do
   if .venv/bin/pip install --quiet --disable-pip-version-check "$requirement"; then
     echo "torch: ${requirement%%=*} is here"
   else

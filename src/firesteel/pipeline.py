@@ -77,7 +77,7 @@ class Pipeline:
         self._tokenizer = tokenizer
         self._recall = TokenRecall(tokenizer)
         self._accept_any_model = accept_any_model
-        self._guards = guards
+        self.guards = guards  # of the requests to come; may be replaced
         self._renderer = ThreadPoolExecutor(1, "render", initializer=_yield_to_the_model)
         self._work_numbers = count()  # clients may send the same request id twice
 
@@ -271,7 +271,7 @@ class Pipeline:
             scope=scope,
             prediction=prompt.prediction,
             constraint=request.constraint,
-            guard=self._guards.order_for(request, scope, number),
+            guard=self.guards.order_for(request, scope, number),
         )
 
     def recall_histories(self, histories: Callable[[], list[tuple[str, Sequence[int]]]]) -> None:

@@ -111,3 +111,23 @@ def test_limits_and_prices_are_taken_over(tmp_path: Path) -> None:
         wait_for(lambda: len(costs()) == 3, "three rows")
     first, second, refused = costs()
     assert (first < 0.01, second > 2, refused) == (True, True, 0)
+
+
+def test_another_guard_counts_for_the_next_request_and_more_than_was_tried_needs_a_restart(tmp_path: Path) -> None:
+    file = tmp_path / "firesteel.toml"
+    file.write_text("")
+    with serving("--config", str(file)) as live:
+        configured = Configured(live, file)
+
+        def wished() -> int:
+            body = chat_body("hello", max_tokens=2)
+            return live.http.post("/v1/chat/completions", json=body, headers={"x-firesteel-guard": "on"}).status_code
+
+        assert wished() == 200
+        assert "changed: guard" in configured.reload('guard = "off"', "settings reloaded")
+        assert wished() == 400
+        assert "restart the server" in configured.reload('guard = "block"', "the old settings stay")
+        assert wished() == 400
+        configured.reload('guard_actions = ["nonsense"]', "the old settings stay")
+        configured.reload("", "settings reloaded")
+        assert wished() == 200

@@ -28,6 +28,8 @@ def model_path(config: "EngineConfig") -> "Path":
     from firesteel.models.pull import resolve
 
     path = resolve(config.model)
+    if config.quantize is not None and path.is_dir():
+        raise ConfigError(f"--quantize needs a GGUF file; {path} is a folder (--weights int8 is for a GPU)")
     if config.quantize is not None:
         from firesteel.backend.quantize import quantized
 
@@ -86,8 +88,9 @@ def open_tokenizer(config: "EngineConfig") -> "Tokenizer":
         return ScriptedTokenizer()
     _refuse_script(config)
     from firesteel.backend.llamacpp.tokenizer import LlamaTokenizer
+    from firesteel.models.folder import vocabulary_of
 
-    return LlamaTokenizer(str(model_path(config)))
+    return LlamaTokenizer(str(vocabulary_of(model_path(config))))
 
 
 def _refuse_script(config: "EngineConfig") -> None:

@@ -11,6 +11,7 @@ from firesteel.backend.sizes import CUDA_CHUNK, DEFAULT_CHUNK, Sizes, sizes, str
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError, ModelError
 from firesteel.models.dimensions import Dimensions, dimensions
+from firesteel.models.folder import describe_folder, is_folder
 from firesteel.models.gguf import Context, Header, describe_file, read_context
 from firesteel.types import ModelInfo
 
@@ -25,6 +26,7 @@ class Blueprint(msgspec.Struct, frozen=True, kw_only=True):
     memory: Memory  # what it will take at most
     native: Description | None  # for own kernels; None: llama.cpp runs it
     cuda: Description | None = None  # for a GPU, where that was asked for
+    folder: Path | None = None  # of safetensors; `info.path` is then its vocabulary
 
 
 def draw(path: Path, config: EngineConfig) -> Blueprint:
@@ -32,7 +34,8 @@ def draw(path: Path, config: EngineConfig) -> Blueprint:
 
     Raises `ModelError` for a file that cannot be used, `ConfigError` for what the model does not document.
     """
-    header, info = describe_file(path)
+    header, info = describe_folder(path) if is_folder(path) else describe_file(path)
+    _refuse_folder(path, config)
     native, cuda = native_description(header, path, config), cuda_description(header, path, config)
     scores_at_once = native is None and cuda is None
     context, found = read_context(header.metadata, info.architecture), dimensions(header)
@@ -45,6 +48,7 @@ def draw(path: Path, config: EngineConfig) -> Blueprint:
         memory=memory_of(config, chosen, found, native, cuda),
         native=native,
         cuda=cuda,
+        folder=path if is_folder(path) else None,
     )
 
 
@@ -82,11 +86,20 @@ def cuda_description(header: Header, path: Path, config: EngineConfig) -> Descri
     if config.kv_type != "f16":
         raise ConfigError(f"--kv-type {config.kv_type} is not known to --backend cuda; leave it at f16")
     try:
-        return support(header, config.yarn)
+        description = support(header, config.yarn)
     except Unsupported as reason:
         raise ConfigError(f"--backend cuda cannot run {path.name}: {reason}; leave --backend to `auto`") from None
     except ModelError as error:
         raise ModelError(f"{path} cannot be used: {error}") from None
+    if not is_folder(path):
+        return description
+    # GGUF pairs neighbours where Hugging Face pairs halves.
+    return msgspec.structs.replace(description, shape=msgspec.structs.replace(description.shape, interleaved=False))
+
+
+def _refuse_folder(path: Path, config: EngineConfig) -> None:
+    if is_folder(path) and config.backend != "cuda":
+        raise ConfigError(f"{path} is a folder of safetensors, which needs --backend cuda; the others take GGUF files")
 
 
 def default_chunk(cuda: Description | None) -> int:

@@ -1,6 +1,7 @@
 """The models that Firesteel knows by name, and what a model's name may look like.
 
-A name is one of the catalogue, `hf:owner/repo[@revision]/file.gguf`, or the path of a GGUF file.
+A name is one of the catalogue, `hf:owner/repo[@revision]/file.gguf`, or the path of a GGUF file, or of a
+folder of safetensors (`folder.py`).
 """
 
 import difflib
@@ -146,7 +147,7 @@ def local_file(name: str) -> Path | None:
     places = [path, files.folder() / name] if path.name == name else [path]
     with suppress(OSError):  # a name too long for a file is no file
         for place in places:
-            if place.is_file():
+            if place.is_file() or (place / "config.json").is_file():
                 return place
     if name.endswith(".gguf") or path.name != name:
         raise ModelError(f"there is no model file at {path}")

@@ -30,7 +30,7 @@ from firesteel.server.answer import Answer
 from firesteel.server.auth import keyring
 from firesteel.server.closing import closing
 from firesteel.server.faults import HANDLERS
-from firesteel.server.guarding import guards_of, need_of
+from firesteel.server.guarding import guards_after, guards_of, need_of
 from firesteel.server.metrics import Metrics
 from firesteel.server.observe import Listener, Observed, request_id
 from firesteel.server.operations import OPERATIONS
@@ -57,7 +57,8 @@ class Service:
     def __init__(self, engine_config: EngineConfig, config: ServerConfig) -> None:
         self.config = config
         self.guards = guards_of(config)
-        self.engine = EngineProcess(msgspec.structs.replace(engine_config, guard=need_of(self.guards)))
+        self._need = need_of(self.guards)
+        self.engine = EngineProcess(msgspec.structs.replace(engine_config, guard=self._need))
         self.metrics = Metrics()
         self.keyring = keyring(config)
         self.desk = open_desk(config)
@@ -70,7 +71,10 @@ class Service:
         self.on_failure: Callable[[], None] = lambda: None
         self.reload: Reload | None = None
         self.listeners: list[Listener] = []  # told of each request that is over
-        self.on_reload: list[Callable[[ServerConfig], None]] = [self._take]  # who takes changed settings over
+        self.on_reload: list[Callable[[ServerConfig], None]] = [
+            self._take_guards,
+            self._take,
+        ]  # who takes settings over
         self._engine_config = engine_config
         self._started = int(time.time())
 
@@ -103,6 +107,12 @@ class Service:
         if self.reload is not None and hasattr(signal, "SIGHUP"):
             reload = self.reload
             asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, lambda: reload(self.config, self.on_reload))
+
+    def _take_guards(self, config: ServerConfig) -> None:
+        self.guards = guards_after(self._need, config)
+        if self.pipeline is not None:
+            broken = self.pipeline.guards.broken_rules
+            self.pipeline.guards = msgspec.structs.replace(self.guards, broken_rules=broken)
 
     def _take(self, config: ServerConfig) -> None:
         self.config = config

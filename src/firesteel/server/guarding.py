@@ -50,7 +50,23 @@ def _keys(path: str | None) -> dict[str, KeyGuard]:
         raise ConfigError(f"guard_keys {path}: {error}; write {{KEY: {{level, actions, locked}}}}") from None
 
 
-def need_of(guards: Guards) -> Literal["off", "on", "required"]:
+Need = Literal["off", "on", "required"]
+NEEDS: tuple[Need, ...] = ("off", "on", "required")
+
+
+def guards_after(need: Need, config: ServerConfig) -> Guards:
+    """Return how answers are guarded from now on, by an engine that was started for `need`.
+
+    Raises ConfigError as `guards_of` does, and for more than the engine was tried for when it started.
+    """
+    guards = guards_of(config)
+    if NEEDS.index(need_of(guards)) > NEEDS.index(need):
+        wanted = "blocks" if need_of(guards) == "required" else "watches"
+        raise ConfigError(f"`guard`: the engine was started without a guard that {wanted}; restart the server")
+    return guards
+
+
+def need_of(guards: Guards) -> Need:
     """Return whether the engine needs a guard: required where something is to be blocked."""
     configs = [config for config in (guards.default, *guards.by_scope.values()) if config is not None]
     if not configs:

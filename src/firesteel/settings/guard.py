@@ -7,6 +7,7 @@ GUARD = (
     Setting(
         name="guard",
         field="server.guard",
+        is_live=True,
         takes=GuardLevel,
         default="rewrite",
         help="What is done about vulnerable code in answers: rewrite leaves it to each rule, observe and warn do no "
@@ -15,6 +16,7 @@ GUARD = (
     Setting(
         name="guard_actions",
         field="server.guard_actions",
+        is_live=True,
         takes=tuple[str, ...],
         default=(),
         help="RULE=ACTION, for a rule or all that begin so: FS251=observe,FS1=block.",
@@ -22,6 +24,7 @@ GUARD = (
     Setting(
         name="guard_ignore",
         field="server.guard_ignore",
+        is_live=True,
         takes=tuple[str, ...],
         default=(),
         help="Globs of paths that are not guarded, where a request names its path.",
@@ -29,6 +32,7 @@ GUARD = (
     Setting(
         name="guard_lock",
         field="server.guard_lock",
+        is_live=True,
         takes=bool,
         default=False,
         help="Let no request change the guard.",
@@ -36,6 +40,7 @@ GUARD = (
     Setting(
         name="guard_keys",
         field="server.guard_keys",
+        is_live=True,
         takes=str | None,
         help="JSON file of guards by API key, in place of these settings.",
     ),

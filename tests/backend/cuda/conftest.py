@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 os.environ.setdefault("TRITON_INTERPRET", "1")  # before Triton is first imported
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 HAS_TRITON = importlib.util.find_spec("triton") is not None
+HAS_SAFETENSORS = importlib.util.find_spec("safetensors") is not None
+FOUND = {"torch": HAS_TORCH, "triton": HAS_TRITON, "safetensors": HAS_SAFETENSORS}
 NEED_NOTHING = {"test_pages.py", "test_device.py", "__init__.py", "conftest.py"}
 NEED_TRITON = {"test_kernels.py"}
 
@@ -29,12 +31,13 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     if collection_path.is_dir() or collection_path.name in NEED_NOTHING:
         return None
     is_missing = not HAS_TORCH or (collection_path.name in NEED_TRITON and not HAS_TRITON)
+    is_missing = is_missing or (collection_path.name == "test_folder.py" and not HAS_SAFETENSORS)
     return True if is_missing else None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """What was left out must not go unnoticed."""
-    missing = [name for name, here in (("torch", HAS_TORCH), ("triton", HAS_TRITON)) if not here]
+    missing = [name for name, here in FOUND.items() if not here]
     if missing:
         terminalreporter.write_line(
             f"NOT TESTED: backend/cuda, because not installed: {' '.join(missing)} (scripts/install-torch.sh)",

@@ -43,8 +43,9 @@ class Ahead:
 
     def learn(self, lane: Lane, found: Yield, num_rows: int, num_rounds: int) -> None:
         """Take in what a launch yielded, and decide how many rows the next one shall have."""
-        self._count, self._place = lane.num_known + len(found.tokens), found.place
         pace = len(found.tokens) / num_rounds
+        if num_rows > 1:  # else the place was not followed
+            self._count, self._place = lane.num_known + len(found.tokens), found.place
         if num_rows == 1:
             self._num_plain += 1
             if self._num_plain >= PATIENCE:

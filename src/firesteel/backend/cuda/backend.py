@@ -19,6 +19,7 @@ from firesteel.backend.cuda.kernels import select
 from firesteel.backend.cuda.memory import require_on_device
 from firesteel.backend.cuda.pages import PAGE
 from firesteel.backend.cuda.rounds import MOST_TOKENS, Rounds, num_rounds_of, rows_for
+from firesteel.backend.cuda.safetensors import open_folder
 from firesteel.backend.cuda.steps import Steps
 from firesteel.backend.cuda.weights import Assembler
 from firesteel.backend.llamacpp.fingerprint import identity
@@ -26,6 +27,7 @@ from firesteel.backend.llamacpp.tokenizer import LlamaTokenizer
 from firesteel.backend.native.description import Description
 from firesteel.config import EngineConfig
 from firesteel.errors import ConfigError, EngineFailure, ModelError
+from firesteel.models.folder import weight_files
 
 INVALID = "the model computed invalid numbers; its file may be damaged"
 LAYOUT = 1  # of saved states; raise it when old ones must not be read any more
@@ -54,6 +56,7 @@ class CudaBackend:
     def _set_up(self, blueprint: Blueprint, description: Description) -> None:
         shape, sizes = description.shape, blueprint.sizes
         self._drafts = drafts_here(self._config)
+        self._files = weight_files(blueprint.folder) if blueprint.folder else [Path(self.info.path)]
         if self.tokenizer.vocabulary_size != shape.vocabulary:
             raise ModelError(
                 f"{self.info.path} has {shape.vocabulary} rows of embeddings for "
@@ -74,7 +77,7 @@ class CudaBackend:
         if not is_gpu and self._config.num_threads is not None:
             torch.set_num_threads(self._config.num_threads)
         self._dtype = torch.bfloat16 if is_gpu else torch.float32
-        read = gguf.open_file(Path(self.info.path), description)
+        read = open_folder(blueprint.folder) if blueprint.folder else gguf.open_file(Path(self.info.path), description)
         weights = Assembler(shape, read, self._device, self._dtype, self._config.weights).weights()
         cache = Cache(shape, sizes.num_cells, sizes.num_live, self._device)
         self._steps = Steps(weights, select(self._device), cache, self._device)
@@ -109,6 +112,7 @@ class CudaBackend:
         self._check(batch)
         outputs = self._go_ahead(batch) if may_go_ahead(batch) else None
         if outputs is None:
+            self._rounds.forget()
             self._pages.reserve((rows.sequence, rows.position + len(rows.tokens)) for rows in batch)
             tokens, logits = self._steps.compute(batch)
             outputs = outputs_of(batch, tokens.cpu().tolist(), None if logits is None else logits.cpu().numpy())
@@ -140,6 +144,7 @@ class CudaBackend:
         """See `DeviceDrafting.expect`."""
         expected = tokens if "prediction" in self._config.drafters else []
         self._ahead[sequence] = Ahead(expected, start)
+        self._rounds.forget()
 
     def _check(self, batch: list[Rows]) -> None:
         """Refuse what would write outside of a sequence's pages or read outside of the vocabulary."""
@@ -164,11 +169,13 @@ class CudaBackend:
     def trim(self, sequence: int, to: int) -> None:
         """Drop KV from position `to` on."""
         self._pages.trim(sequence, to)
+        self._rounds.forget()
         if not to:
             self._ahead.pop(sequence, None)
 
     def fork(self, source: int, target: int, to: int) -> None:
         """Share the first `to` positions; a page is copied when one of the two writes into it."""
+        self._rounds.forget()
         self._pages.fork(source, target, to)
 
     @functools.cached_property
@@ -176,7 +183,8 @@ class CudaBackend:
         """See `Backend.state_fingerprint`."""
         where = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else "cpu"
         parts = f"firesteel-kv=cuda-{LAYOUT} kernels={self._steps.kernels.name} torch={torch.__version__}"
-        return f"{parts} on={where} weights={self._config.weights} model={identity(self.info.path)}"
+        model = "+".join(identity(str(file)) for file in self._files)
+        return f"{parts} on={where} weights={self._config.weights} model={model}"
 
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def save(self, sequence: int, start: int = 0, end: int | None = None) -> State:
@@ -186,6 +194,7 @@ class CudaBackend:
     @torch.inference_mode()  # type: ignore[untyped-decorator]
     def load(self, sequence: int, state: State) -> bool:
         """Append a saved KV, any contiguous buffer; see `Backend.load`."""
+        self._rounds.forget()
         return self._cache.load(sequence, state)
 
     def state_bytes(self, state: State) -> int:

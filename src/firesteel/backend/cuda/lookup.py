@@ -46,9 +46,8 @@ def matches(text: Tensor, size: Tensor, tail: Tensor) -> Tensor:
     `size` [lanes]: tokens of `text` that count; places beyond are 0. `tail` [lanes, LONGEST], the last token first.
     """
     width = text.shape[1]
-    padded = torch.nn.functional.pad(text, (LONGEST, 0), value=NONE)
-    equal = [padded[:, LONGEST - 1 - back : LONGEST + width - back] == tail[:, back, None] for back in range(LONGEST)]
-    found = torch.stack(equal, 1).to(torch.int8).cumprod(1).sum(1)
+    before = torch.nn.functional.pad(text, (LONGEST, 0), value=NONE).unfold(1, LONGEST, 1)  # [lanes, place, LONGEST]
+    found = (before.flip(2) == tail[:, None]).to(torch.int8).cumprod(2).sum(2)
     places = torch.arange(width + 1, device=text.device)
     return torch.where(places <= size[:, None], found, 0)
 
@@ -74,6 +73,11 @@ def propose(lanes: Lanes, most: int) -> tuple[Tensor, Tensor]:
     num_repeated = torch.where(has_match, most, 0)
     draft = torch.where(follows[:, None], following, repeated)
     return draft, torch.where(follows, left, num_repeated)
+
+
+def nothing(lanes: Lanes) -> tuple[Tensor, Tensor]:
+    """Return drafts of no token."""
+    return lanes.text[:, :0], torch.zeros_like(lanes.count)
 
 
 def accept(lanes: Lanes, draft: Tensor, num_drafted: Tensor, chosen: Tensor) -> Tensor:

@@ -8,14 +8,13 @@ from typing import Any
 import torch
 
 from firesteel.backend.cuda.cache import Cache
-from firesteel.backend.cuda.inputs import Inputs
+from firesteel.backend.cuda.inputs import MOST_FEW, Inputs
 from firesteel.backend.cuda.kernels.base import Kernels
 from firesteel.backend.cuda.kernels.plain import normalised
 from firesteel.backend.cuda.pages import PAGE
 from firesteel.backend.cuda.weights import Experts, Layer, Weights, floats
 
 Tensor = Any  # torch.Tensor
-FEW_ROWS = 16  # rows for which the weights of each row's experts are gathered; more go expert by expert
 
 
 def forward(weights: Weights, kernels: Kernels, cache: Cache, inputs: Inputs) -> Tensor:
@@ -50,7 +49,7 @@ def mixture(x: Tensor, experts: Experts, dtype: Any) -> Tensor:
     chances = torch.softmax(x @ experts.router.T, dim=-1)
     top = chances.topk(experts.num_used, dim=-1)
     shares = top.values / top.values.sum(-1, keepdim=True)
-    few = x.shape[0] <= FEW_ROWS
+    few = x.shape[0] <= MOST_FEW  # a graph may hold it
     return (few_rows if few else many_rows)(x.to(dtype), experts, top.indices, shares)
 
 

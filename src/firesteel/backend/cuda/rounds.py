@@ -25,6 +25,9 @@ MOST_TOKENS = NUM_ROUNDS * MOST_ROWS  # that one launch yields for one sequence
 SMALLEST = 256  # tokens that texts on the device have room for
 
 
+Key = tuple[int, int, int, int, bool]  # see `key_of`
+
+
 class Lane(NamedTuple):
     """What the host says of a sequence: its newest token, number `num_known` - 1, has no KV yet."""
 
@@ -61,7 +64,8 @@ class Rounds:
 
     def __init__(self, steps: Steps) -> None:
         self._steps = steps
-        self._launches: dict[tuple[int, int, int, int, bool], Launch] = {}
+        self._launches: dict[Key, Launch] = {}
+        self._standing: tuple[Key, list[tuple[int, int, int]]] | None = None  # where the lanes of a launch stand now
 
     def run(self, lanes: list[Lane], num_rows: int) -> list[Yield]:
         """Return what each lane says; `num_rows` of a lane in a round, 1 drafts nothing.
@@ -70,16 +74,23 @@ class Rounds:
         """
         key = key_of(lanes, num_rows)
         launch = self._launches.get(key) or self._made(key)
-        graphs = self._steps.graphs
-        graphs.record(("rounds", key), lambda: self._round(launch, num_rows))
-        self._fill(launch, lanes, num_rows)
+        if self._standing != (key, [(lane.sequence, lane.num_known, lane.token) for lane in lanes]):
+            rest(launch, self._steps.cache.nobody)
+            self._steps.graphs.record(("rounds", key), lambda: self._round(launch, num_rows))
+            self._fill(launch, lanes, num_rows)
+        self._begin(launch, lanes, num_rows)
         for _ in range(num_rounds_of(lanes)):
-            graphs.run(("rounds", key), lambda: self._round(launch, num_rows))
+            self._steps.graphs.run(("rounds", key), lambda: self._round(launch, num_rows))
         found = self._read(launch, len(lanes))
-        rest(launch, self._steps.cache.nobody)
+        self._standing = (key, [(lane.sequence, lane.num_known + len(one.tokens), one.tokens[-1])
+                                for lane, one in zip(lanes, found, strict=True)])  # fmt: skip
         return found
 
-    def _made(self, key: tuple[int, int, int, int, bool]) -> Launch:
+    def forget(self) -> None:
+        """Bring everything to the device anew in the next launch: KV or tokens were changed by others."""
+        self._standing = None
+
+    def _made(self, key: Key) -> Launch:
         num_lanes, num_rows, text_size, expected_size, is_sampled = key
         device = self._steps.device
         launch = Launch(
@@ -92,33 +103,39 @@ class Rounds:
         tiles = [(begin, min(TILE, first + num_rows - begin)) for first in range(0, num_lanes * num_rows, num_rows)
                  for begin in range(first, first + num_rows, TILE)]  # fmt: skip
         launch.inputs.tiles[: len(tiles)] = torch.tensor(tiles, dtype=torch.int32, device=device)
-        rest(launch, self._steps.cache.nobody)
         self._launches[key] = launch
         return launch
 
-    def _fill(self, launch: Launch, given: list[Lane], num_rows: int) -> None:
-        """Bring what the host knows to the device; the texts are there already, in the pages."""
-        lanes, cache, device = launch.lanes, self._steps.cache, self._steps.device
-        cache.upload_tables()
+    def _begin(self, launch: Launch, given: list[Lane], num_rows: int) -> None:
+        """Say how far each lane may go from where it stands."""
+        lanes, nobody = launch.lanes, self._steps.cache.nobody
+        self._steps.cache.upload_tables()
+        launch.start.copy_(lanes.count)
+        limits = torch.tensor([lane.limit for lane in given], device=lanes.count.device)
+        lanes.end[: len(given)] = lanes.count[: len(given)] + limits
         launch.inputs.runs.clear()
         for index in range(lanes.count.shape[0]):
             lane = given[index] if index < len(given) else None
-            sequence = cache.nobody if lane is None else lane.sequence
-            end = num_rows if lane is None else lane.num_known + lane.limit + num_rows
+            sequence, end = (
+                (nobody, num_rows) if lane is None else (lane.sequence, lane.num_known + lane.limit + num_rows)
+            )
             launch.inputs.runs.append(Run(sequence, index * num_rows, num_rows, end, False))
-            launch.inputs.sequences[index * num_rows : (index + 1) * num_rows] = sequence
-            if lane is not None:
-                self._fill_lane(lanes, index, lane)
-        numbers = [[lane.num_known, lane.num_known + lane.limit, len(lane.expected), *lane.place] for lane in given]
-        count, end_of, size, at, is_sure = torch.tensor(numbers, device=device).unbind(1)
-        for tensor, values in zip(
-            (lanes.count, lanes.end, lanes.expected_size, lanes.at, lanes.is_sure, launch.start),
-            (count, end_of, size, at, is_sure.bool(), count),
-            strict=True,
-        ):
-            tensor[: len(given)] = values
-        self._follow(lanes, given)
         self._fill_sampling(launch, given, num_rows)
+
+    def _fill(self, launch: Launch, given: list[Lane], num_rows: int) -> None:
+        """Bring what the host knows to the device; the texts are there already, in the pages."""
+        lanes, device = launch.lanes, self._steps.device
+        self._steps.cache.upload_tables()
+        for index, lane in enumerate(given):
+            launch.inputs.sequences[index * num_rows : (index + 1) * num_rows] = lane.sequence
+            self._fill_lane(lanes, index, lane)
+        numbers = [[lane.num_known, len(lane.expected), *lane.place] for lane in given]
+        count, size, at, is_sure = torch.tensor(numbers, device=device).unbind(1)
+        for tensor, values in ((lanes.count, count), (lanes.expected_size, size), (lanes.at, at)):
+            tensor[: len(given)] = values
+        lanes.is_sure[: len(given)] = is_sure.bool()
+        if num_rows > 1:
+            self._follow(lanes, given)
 
     def _fill_lane(self, lanes: Lanes, index: int, lane: Lane) -> None:
         cache, known = self._steps.cache, lane.num_known - 1
@@ -149,9 +166,9 @@ class Rounds:
                 launch.random[index, : len(lane.random)] = numbers.to(self._steps.device)
 
     def _round(self, launch: Launch, num_rows: int) -> Tensor:
-        """Draft, verify, accept, append, follow. All on the device."""
+        """Draft, verify, accept, append, follow. All on the device. What a plain step does not need is left out."""
         lanes, inputs, steps = launch.lanes, launch.inputs, self._steps
-        draft, num_drafted = lookup.propose(lanes, num_rows - 1)
+        draft, num_drafted = lookup.propose(lanes, num_rows - 1) if num_rows > 1 else lookup.nothing(lanes)
         newest = lanes.text.gather(1, lanes.count[:, None] - 1)
         inputs.tokens.copy_(torch.cat([newest, draft], 1).clamp(min=0).flatten())
         ahead = torch.arange(num_rows, device=draft.device)
@@ -164,7 +181,8 @@ class Rounds:
             random = launch.random.gather(1, place.clamp(max=launch.random.shape[1] - 1)).flatten()
             chosen = sample.choose(logits(x, steps.weights, steps.kernels), launch.settings, random)
         num_new = lookup.accept(lanes, draft, num_drafted, chosen.view(draft.shape[0], num_rows))
-        lookup.follow(lanes, num_new, num_rows)
+        if num_rows > 1 and lanes.expected.shape[1] > 1:
+            lookup.follow(lanes, num_new, num_rows)
         return num_new
 
     def _read(self, launch: Launch, num_lanes: int) -> list[Yield]:
@@ -197,7 +215,7 @@ def rows_for(num_lanes: int, wanted: int) -> int:
     return max(1, min(wanted, MOST_FEW // power_of_two(num_lanes)))
 
 
-def key_of(lanes: list[Lane], num_rows: int) -> tuple[int, int, int, int, bool]:
+def key_of(lanes: list[Lane], num_rows: int) -> Key:
     """Return the shape of a launch: lanes, rows of each, room for text and expected text, whether it samples."""
     text_size = max(lane.num_known + lane.limit for lane in lanes) + num_rows + 1
     expected_size = max(len(lane.expected) for lane in lanes)
