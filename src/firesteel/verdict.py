@@ -69,12 +69,13 @@ class Retry(msgspec.Struct, frozen=True, kw_only=True):
     """How what was taken back is to be written differently.
 
     `bans`: the token that stood there must not stand there again. `hidden` is text that the model reads and nobody
-    else. `text` is what is written next, as if the model had chosen it.
+    else; it stands before code point `hidden_at`. `text` is what is written next, as if the model had chosen it.
     """
 
     method: Method
     bans: bool = False
     hidden: str = ""
+    hidden_at: int = 0
     text: str = ""
 
 

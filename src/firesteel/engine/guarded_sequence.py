@@ -81,29 +81,33 @@ class GuardedSequence(Sequence):
         return delta
 
     def take_back(self, verdict: Rewind) -> None:
-        """Go back to where `verdict` says; the token that stood there is banned if it says so."""
+        """Go back to where `verdict` says."""
         self.reveal()
         to_token = self._watchers.num_tokens_before(verdict.to)
         place = self.num_prompt + to_token
-        retry = verdict.retry
         self._taken = self.tokens[place] if place < len(self.tokens) else None
         self._num_retry += self.num_output - to_token
         self.rewind(to_token, ())
-        if retry is not None and retry.bans:
-            self.ban_next()
 
     def ban_next(self) -> None:
         """Let the next token be another one than the first of those that were taken back last."""
         if self._taken is not None:
             self.verifier.forbid(len(self.tokens), (self._taken,))
 
-    def hide(self, tokens: list[int]) -> None:
-        """Put a hint into the context."""
-        self._hidden = range(len(self.tokens), len(self.tokens) + len(tokens))
+    def hide(self, tokens: list[int], before: int) -> None:
+        """Put a hint into the context, before code point `before` of the answer; what follows is computed again."""
+        place = self.num_prompt + self._watchers.num_tokens_before(before)
+        self._hidden = range(place, place + len(tokens))
         self._watchers.begin_hint()
         self._num_retry += len(tokens)
-        self.tokens += tokens
-        self.drafts.accept(tokens)
+        self.tokens[place:place] = tokens
+        self.num_computed = min(self.num_computed, place)
+        self.drafts.rewind(self.tokens[self.num_prompt :])
+
+    @property
+    def is_hinted(self) -> bool:
+        """Whether a hint stands in the context."""
+        return bool(self._hidden)
 
     @property
     def is_hint_over(self) -> bool:

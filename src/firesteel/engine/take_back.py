@@ -76,7 +76,7 @@ class TakeBack:
             self._emit_delta(self._retry(sequence, verdict.retry))
         if is_visible:
             self._tell("resume", sequence, verdict, verdict.worst)
-        return None
+        return self._take_back(sequence, sequence.verdict) if sequence.verdict is not None else None
 
     def _tell(self, kind: str, sequence: GuardedSequence, verdict: Rewind, finding: Finding) -> None:
         method = verdict.retry.method if verdict.retry is not None else ""
@@ -86,8 +86,9 @@ class TakeBack:
     def _retry(self, sequence: GuardedSequence, retry: Retry) -> Delta | None:
         hidden = self._tokenizer.encode(retry.hidden, special=False) if retry.hidden else []
         if hidden and len(sequence.tokens) + len(hidden) + MIN_ROOM <= self._max_tokens:
-            sequence.hide(hidden)
-        elif hidden:
+            sequence.hide(hidden, retry.hidden_at)
+            self._residence.drop(sequence)
+        if retry.bans or (hidden and not sequence.is_hinted):
             sequence.ban_next()
         return sequence.insert(tuple(self._tokenizer.encode(retry.text, special=False))) if retry.text else None
 

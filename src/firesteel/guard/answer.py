@@ -127,12 +127,11 @@ class AnswerGuard:
             return Release(verdict.text, findings)
         if isinstance(verdict, Hold):
             return Hold(since=verdict.since - self._base, findings=findings)
-        return msgspec.structs.replace(
-            verdict,
-            to=verdict.to - self._base,
-            findings=findings,
-            retry=None if verdict.is_final else retry_of(verdict, self._guard),
-        )
+        retry = None
+        if not verdict.is_final:
+            retry = retry_of(verdict, self._guard, self._base)
+            retry = msgspec.structs.replace(retry, hidden_at=max(0, retry.hidden_at - self._base))
+        return msgspec.structs.replace(verdict, to=verdict.to - self._base, findings=findings, retry=retry)
 
     def _moved(self, findings: "tuple[Finding, ...] | list[Finding]") -> "list[Finding]":
         base = self._base

@@ -14,7 +14,7 @@ from firesteel.guard.secrets import KEYWORD_ARMS
 
 ROOTS = (  # what sinks begin with: text waits until it is known whether one comes
     r"(?:os|subprocess|pickle|cPickle|yaml|hashlib|shutil|marshal|tempfile|child_process|cursor|cur|crypto|Runtime|YAML|Marshal|"
-    r"requests|httpx|axios)"
+    r"requests|httpx|axios|eval|random|Math|childProcess|Crypto|DES|strcpy|gets|sprintf|innerHTML|outerHTML)"
 )
 CAUSE_NAMES = r"(?:sql|query|stmt|statement|cmd|command)"  # what holds the text that a sink will take
 CAUSES = (
@@ -24,7 +24,9 @@ CAUSES = (
 
 
 # The end of an open line of which a candidate may still come.
-OPEN_ROOT = re.compile(rf"(?<![\w.]){ROOTS}(?:\.[\w.]*)?$|(?i:(?<![\w.]){CAUSE_NAMES}\w*\s*(?::\s*\w*\s*)?[+:.]?=?$)")
+OPEN_ROOT = re.compile(
+    rf"(?<![\w.]){ROOTS}(?:\.[\w.]*)?$|\.(?:inner|outer)HTML\s*\+?=?$|(?i:(?<![\w.]){CAUSE_NAMES}\w*\s*(?::\s*\w*\s*)?[+:.]?=?$)"
+)
 
 
 class Pattern(NamedTuple):

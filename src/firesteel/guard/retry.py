@@ -1,39 +1,46 @@
-"""How to write differently what was taken back: another first token, a hint, the rule's own example."""
+"""How to write differently what was taken back: a hint, the rule's own fix, an example and another first token."""
 
-from firesteel.guard.finding import Retry, Rewind
+import re
+
+from firesteel.guard.finding import Action, Retry, Rewind
+from firesteel.guard.fixes import fixed
 from firesteel.guard.guard import Guard
 from firesteel.guard.rules.catalogue import BY_ID
 
-MAX_INDENT = 200
+MAX_BEFORE = 4_000  # code points that are looked at before a rewind's place
 HASHED = frozenset(("python", "ruby", "bash"))
+FENCE = re.compile(r"^[ \t>]*(?:```|~~~).*\n", re.MULTILINE)
 
 
-def retry_of(rewind: Rewind, guard: Guard) -> Retry:
-    """Return what to try after `rewind`, the more the more often it was tried."""
-    around = _around(rewind.to, guard)
-    if rewind.attempt == 1 or around is None or guard.language is None:
+def retry_of(rewind: Rewind, guard: Guard, first: int) -> Retry:
+    """Return what to try after `rewind`: the more the more often it was tried. The answer begins at `first`."""
+    before = guard.text_from(max(0, rewind.to - MAX_BEFORE))[: min(rewind.to, MAX_BEFORE)]
+    before = FENCE.split(before)[-1]
+    begun = before[before.rfind("\n") + 1 :]  # of the line, and out
+    line = rewind.to - len(begun)
+    if guard.language is None:
         return Retry(method="ban", bans=True)
-    rule = BY_ID[rewind.worst.rule]
+    if rewind.attempt > 1:
+        rules = [each.rule for each in rewind.findings if each.action.rank >= Action.rewrite.rank]
+        head = before[: len(before) - len(begun)]
+        text = fixed(begun, guard.text_from(rewind.to), head, guard.language, rules)
+        if text is not None:
+            return Retry(method="fix", text=text)
+    if line < first:
+        return Retry(method="ban", bans=True)
+    is_last = rewind.attempt > 2
+    hidden = _hint(rewind, guard, begun)
+    return Retry(method="ban" if is_last else "hint", bans=is_last, hidden=hidden, hidden_at=line)
+
+
+def _hint(rewind: Rewind, guard: Guard, begun: str) -> str:
+    """Return comment lines, indented like the line that they stand before: the rule's hint, later its example, too."""
+    rule, language = BY_ID[rewind.worst.rule], guard.language
     lines = [f"Secure way: {rule.hint}."]
-    if rewind.attempt > 2:
-        example = next((each for each in rule.examples if each.language == guard.language), None)
-        if example is not None:
-            lines += ["For example:", *example.good.rstrip().split("\n")]
-    return Retry(method="hint" if rewind.attempt == 2 else "fix", hidden=_comment(lines, guard.language, *around))
-
-
-def _comment(lines: list[str], language: str, begun: str, indent: str) -> str:
-    """Return comment lines that go on from `begun`, the blanks that the line begins with, and leave it begun so."""
+    example = next((each for each in rule.examples if each.language == language), None)
+    if rewind.attempt > 1 and example is not None:
+        lines += ["For example:", *example.good.rstrip().split("\n")]
+    whole = begun + guard.text_from(rewind.to).lstrip("\n")
+    indent = whole[: len(whole) - len(whole.lstrip(" \t"))]
     mark = "# " if language in HASHED else "// "
-    text = "".join([f"{indent}{mark}{line}\n" for line in lines])
-    return text[len(begun) :] + begun
-
-
-def _around(to: int, guard: Guard) -> tuple[str, str] | None:
-    """Return the blanks before `to` in its line, and the line's indentation; None where code stands before."""
-    before = guard.text_from(max(0, to - MAX_INDENT))[: min(to, MAX_INDENT)]
-    begun = before[before.rfind("\n") + 1 :]
-    if begun.strip(" \t"):
-        return None
-    line = guard.text_from(to).lstrip("\n")
-    return begun, begun + line[: len(line) - len(line.lstrip(" \t"))]
+    return "".join([f"{indent}{mark}{line}\n" for line in lines])
