@@ -58,6 +58,19 @@ CASES = [
         'func f() {\n\tos.Chmod("/srv/x", 0777)\n}\n',
         'func f() {\n\tos.Chmod("/srv/x", 0600)\n}\n',
     ),
+    (
+        "FS211",
+        "ruby",
+        "def f(cmd)\n  Kernel.system(cmd)\nend\n",
+        "def f(cmd, *args)\n  Kernel.system(cmd, *args)\n  system(*cmd)\nend\n",
+    ),
+    (
+        "FS221",
+        "ruby",
+        "def f(text)\n  instance_eval(text)\nend\n",
+        "def f(name, &block)\n  instance_eval(&block)\n  constantize(name)\nend\n",
+    ),
+    ("FS221", "ruby", "def f\n  params[:x].constantize\n  eval(params[:y])\nend\n", "def f\n  A.new\nend\n"),
 ]  # fmt: skip
 
 

@@ -130,6 +130,11 @@ def environment(changes: Mapping[str, str]) -> dict[str, str]:
     return {**inherited, "FIRESTEEL_OFFLINE": "1", **changes}
 
 
+def own_books(env: Mapping[str, str]) -> dict[str, str]:
+    """Return `env` with no key file and no ledger, which would be the developer's own, unless it has a home."""
+    return {**({} if "FIRESTEEL_HOME" in env else {"FIRESTEEL_KEYS": "none", "FIRESTEEL_LEDGER": "none"}), **env}
+
+
 @contextmanager
 def serving(
     *arguments: str,
@@ -147,8 +152,7 @@ def serving(
         path.write_text(json.dumps(script))
         port = free_port()
         keep = () if "--disk-cache" in arguments else ("--disk-cache", "0")  # nothing of a test outlives it
-        alone = ("--response-store", ":memory:", "--keys", f"{folder}/keys.json", "--ledger", "none")
-        where = ("--port", str(port), *alone, *keep)
+        where = ("--port", str(port), "--response-store", ":memory:", *keep)
         line = firesteel("serve", "--backend", "scripted", "--script", str(path), *where, *arguments)
         log = Path(folder, "log")
         with log.open("wb") as file:
@@ -157,7 +161,7 @@ def serving(
                 stdin=subprocess.DEVNULL,
                 stdout=file,
                 stderr=subprocess.STDOUT,
-                env=environment(env or {}),
+                env=environment(own_books(env or {})),
             )
         live = Live(process, port, log, verify)
         try:

@@ -135,7 +135,7 @@ def test_a_response_that_outlasts_the_grace_period_fails_with_a_reason() -> None
 
 
 def test_a_signal_while_loading_ends_it_quietly() -> None:
-    line = firesteel("serve", "--backend", "scripted", "--port", str(free_port()))
+    line = firesteel("serve", "--backend", "scripted", "--port", str(free_port()), "--ledger", "none")
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
     me = psutil.Process(process.pid)
     children = wait_for(lambda: me.children(recursive=True), "the engine process starts")

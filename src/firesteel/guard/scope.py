@@ -32,7 +32,7 @@ TYPED = frozenset(("java", "go", "c", "cpp", "csharp", "rust", "typescript"))
 OWN = frozenset(("self", "cls", "this"))
 MAX_DEFINITIONS = 12  # of one name; the last ones count
 MAX_TARGET = 400  # bytes of a definition in which the defined name stands
-WORD = re.compile(rb"[\w\x80-\xff]+")
+WORD = re.compile(rb"\w+")
 
 
 class Definition(Struct, frozen=True):
@@ -60,7 +60,7 @@ class Definitions:
         self._source = source
         self._language = language
         self._by_name: dict[str, list[Definition]] = {}
-        self._nodes: list[tuple[Node, frozenset[bytes]]] | None = None
+        self._nodes: list[tuple[Node, bytes]] | None = None
         self._definitions: dict[int, list[tuple[str, Definition]]] = {}
         self._parameters: dict[int, dict[str, Parameter]] = {}
 
@@ -88,12 +88,10 @@ class Definitions:
         if self._nodes is None:
             self._nodes = self._find()
         parts = WORD.findall(name.encode(errors="replace"))
-        if not parts:
-            return []
-        word = parts[-1]
+        word = parts[-1] if parts else b""
         found: list[Definition] = []
-        for index, (node, words) in enumerate(self._nodes):
-            if word not in words:
+        for index, (node, head) in enumerate(self._nodes):
+            if word not in head:
                 continue
             read = self._definitions.get(index)
             if read is None:
@@ -101,14 +99,11 @@ class Definitions:
             found += [definition for defined, definition in read if defined == name]
         return found
 
-    def _find(self) -> list[tuple[Node, frozenset[bytes]]]:
-        """Return what may be a definition, in order, each with the words near its beginning."""
+    def _find(self) -> list[tuple[Node, bytes]]:
+        """Return what may be a definition, in order, each with the source of its beginning."""
         nodes = QueryCursor(_query(self._language)).captures(self._root).get("found", [])
         placed = sorted(((node.start_byte, node) for node in nodes), key=itemgetter(0))
-        return [
-            (node, frozenset(WORD.findall(self._source, start, min(node.end_byte, start + MAX_TARGET))))
-            for start, node in placed
-        ]
+        return [(node, self._source[start : min(node.end_byte, start + MAX_TARGET)]) for start, node in placed]
 
     def _read(self, node: Node) -> list[tuple[str, Definition]]:
         if node.type in kinds.CALLS:

@@ -12,6 +12,8 @@ def code(site: Site) -> Match | None:
     if value is None or value.is_sequence or not value.holes:
         return None
     risky = value.risky("code")
+    if site.positional()[0].type == "block_argument" or (site.last == "constantize" and value.level < Level.outside):
+        return None
     if site.last in ("setTimeout", "setInterval") and not (value.is_built or value.level is Level.outside):
         return None  # a function, as it should be
     if site.evaluator.language in ("python", "ruby") and len(site.positional()) > 1 and value.level < Level.outside:

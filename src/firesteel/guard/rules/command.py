@@ -27,7 +27,11 @@ def judged(value: Value | None, site: Site, is_shell_certain: bool = True) -> Ma
 
 
 def always_shell(site: Site) -> Match | None:
-    """Judge the first argument of what always starts a shell."""
+    """Judge the first argument of what always starts a shell; Ruby does without one for several arguments."""
+    given = site.positional()
+    is_several = len(given) > 1 or (given and given[0].type == "splat_argument")
+    if is_several and site.evaluator.language == "ruby" and site.last != "popen":
+        return None
     return judged(site.first("command", "cmd", "args"), site)
 
 
