@@ -36,16 +36,18 @@ class GuardedWatchers(Watchers):
     def feed(self, tokens: list[int]) -> tuple[int, str]:
         """Take tokens up to one that ends the answer or a hint, or has text taken back; see `Watchers.feed`."""
         released, num_fed = "", 0
+        if self.verdict is not None or self.stopped or self.is_hint_over:
+            return num_fed, released
         for token in tokens:
-            if self.verdict is not None or self.stopped or self.is_hint_over:
-                break
             num_fed += 1
-            text = self._pass(token)
-            judged = self._judged(self.guard.feed(text)) if text else ""
-            if self._hinted is not None:
-                self._hinted += judged
-                self._num_hinted += 1
-            released += judged
+            if text := self._pass(token):
+                judged = self._judged(self.guard.feed(text))
+                released += judged
+                if self._hinted is not None:
+                    self._hinted += judged
+            self._num_hinted += 1
+            if self.verdict is not None or self.stopped or (self._hinted is not None and self.is_hint_over):
+                break
         self.num_released += len(released)
         return num_fed, released
 
@@ -72,12 +74,17 @@ class GuardedWatchers(Watchers):
         return text if self._stops is None else self._stops.feed(text)
 
     def _judged(self, verdict: Verdict) -> str:
+        if type(verdict) is Release:
+            self._is_holding = False
+            if verdict.findings:
+                self.told += verdict.findings
+            return verdict.text
         self._is_holding = type(verdict) is Hold
         if isinstance(verdict, Rewind):
             self.verdict = verdict
-            return ""
-        self.told += verdict.findings
-        return verdict.text if isinstance(verdict, Release) else ""
+        else:
+            self.told += verdict.findings
+        return ""
 
     def finish(self) -> str:
         """Return what is still held back; where `verdict` is set afterwards, the answer has not ended."""

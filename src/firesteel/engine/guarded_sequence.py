@@ -41,6 +41,12 @@ class GuardedSequence(Sequence):
         """What the guard wants to have taken back."""
         return self._watchers.verdict
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether the guard has nothing to say, and no hint stands in the context."""
+        watchers = self._watchers
+        return watchers.verdict is None and not watchers.told and not self._hidden
+
     def take_told(self) -> list[Finding]:
         """Return the findings that nobody was told of yet."""
         told, self._watchers.told = self._watchers.told, []

@@ -38,6 +38,8 @@ class TakeBack:
 
     def judge(self, sequence: GuardedSequence) -> None:
         """Do what the guard said of the tokens of the last step. May end the sequence: its `reason` is then set."""
+        if sequence.is_quiet:
+            return
         for finding in sequence.take_told():
             self._emit(Guarded(sequence.id, "finding", finding))
         verdict = sequence.verdict
