@@ -3,6 +3,7 @@
 import json
 import resource
 import socket
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -10,6 +11,7 @@ import psutil
 import pytest
 
 from tests.server.live import PATIENCE_SECONDS, Live, Wire, chat_body, serving, wait_for
+from tests.server.sockets import socket_to
 
 MANY = 2000
 
@@ -93,3 +95,15 @@ def test_a_client_that_never_reads_is_left_and_its_work_ends(victim: Live) -> No
         wait_for(lambda: victim.engine("num_running") == 1, "it runs")
         wait_for(lambda: victim.engine("num_running") == 0, "it was left", 30)
     victim.wait_idle()
+
+
+def test_sockets_that_vanish_in_mid_answer_leave_no_traceback(victim: Live) -> None:
+    for number in range(30):
+        with socket_to(victim) as connection:
+            connection.create("burst", max_output_tokens=5000)
+            connection.until("response.output_text.delta")
+            linger = struct.pack("ii", 1, 0)  # a RST, with the server in mid-word
+            connection.raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            connection.raw.socket.close() if number % 2 else connection.raw.close()
+    victim.wait_idle()
+    assert "Traceback" not in victim.log.read_text()

@@ -7,6 +7,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from starlette.websockets import WebSocketDisconnect
+
 from firesteel.errors import FiresteelError
 from firesteel.server.metrics import Metrics
 from firesteel.server.pace import Pace
@@ -92,7 +94,7 @@ class Lane:
             while self._waiting:
                 async with self._connection.active:
                     await self._answer(*self._waiting.popleft())
-        except (TimeoutError, ConnectionError, RuntimeError):
+        except (TimeoutError, ConnectionError, RuntimeError, WebSocketDisconnect):
             self._connection.give_up()
         finally:
             self.idle.set()
