@@ -9,7 +9,7 @@ from firesteel.guard.scan import scan
 
 
 def warm() -> None:
-    """Compile the patterns of every language, which takes half a second each, before anything waits for them."""
+    """Compile the patterns of every language before anything waits for them: 2 s, 20 ms where they are kept."""
     for language in (None, *sorted(languages.PARSED)):
         automaton(language)
 

@@ -1,13 +1,14 @@
 """Hyperscan automata for what is looked for in every token: arms of rules, roots of sinks, secrets.
 
-One for each language, and one for text without a language, which knows secrets only. Each is compiled once a process,
-when it is first asked for (30 to 200 ms), and shared; each guard has a stream of its own.
+One for each language, and one for text without a language, which knows secrets only. Each is shared, and kept on disk
+from one start to the next; each guard has a stream of its own.
 """
 
 import re
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from firesteel.guard.compiled import database
 from firesteel.guard.rules.catalogue import RULES
 from firesteel.guard.secrets import ARMS as SECRET_ARMS
 from firesteel.guard.secrets import KEYWORD_ARMS
@@ -46,13 +47,9 @@ class Automaton(NamedTuple):
 @cache
 def automaton(language: str | None) -> Automaton:
     """Return the automaton of a language, None for text without one."""
-    import hyperscan
-
     found = _collect(language)
-    database = hyperscan.Database(mode=hyperscan.HS_MODE_STREAM)
-    encoded = [expression.encode() for expression, _ in found]
-    database.compile(expressions=encoded, ids=list(range(len(found))), elements=len(found), flags=[0] * len(found))
-    return Automaton(database, tuple(pattern for _, pattern in found))
+    kept = database(language or "text", [expression for expression, _ in found])
+    return Automaton(kept, tuple(pattern for _, pattern in found))
 
 
 def _collect(language: str | None) -> list[tuple[str, Pattern]]:
