@@ -177,7 +177,8 @@ class Responses:
             try:
                 await self.known(id, scope, connection)
             except RequestError:
-                raise SteerRefused("response_not_found", f"there is no response {id!r}") from None
+                message = f"there is no response {id!r}; send the id of one that is being written"
+                raise SteerRefused("response_not_found", message) from None
             message = "the response has ended; send the words as a new turn"
             raise SteerRefused("response_already_completed", message)
         return turn, turn.steer(new_steer(id, given))

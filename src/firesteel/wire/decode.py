@@ -2,6 +2,7 @@
 
 import difflib
 import re
+from enum import Enum
 from functools import lru_cache
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -85,6 +86,8 @@ def _allowed(path: str, struct: type[msgspec.Struct]) -> str:
 def _literals(annotation: object) -> list[Any]:
     if get_origin(annotation) is Literal:
         return list(get_args(annotation))
+    if isinstance(annotation, type) and issubclass(annotation, Enum):
+        return [member.value for member in annotation]
     return [value for argument in get_args(annotation) for value in _literals(argument)]
 
 
