@@ -4,12 +4,14 @@
     python benchmarks/gpu.py --model FILE.gguf --out gpu.json      the real weights (needs the installed package)
     python benchmarks/gpu.py --device cpu --tiny                   a smoke test: its times mean nothing
 
-Needs PyTorch, Triton, numpy and msgspec; with `PYTHONPATH=src`, no installation. Each row stands for itself: one that
-fails says why, and the rest go on; results are written as they come. Meant to take six minutes at most.
+Needs PyTorch, Triton, numpy and msgspec; with `PYTHONPATH=src`, no installation, but for the groups of gpu_served.py.
+Each group stands for itself: one that fails says why, and the rest go on; results are written as they come. Meant to
+take six minutes at most.
 """
 
 import argparse
 import json
+import os
 import sys
 import time
 import traceback
@@ -23,6 +25,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from gpu_model import SHAPES, Model, copy_bandwidth, peak, seconds
 from gpu_peer import tokens_per_second
+from gpu_served import agreement, edits, engine_first_token, http_first_token
 
 from firesteel.backend.cuda.device import look
 from firesteel.backend.cuda.kernels.plain import PlainKernels
@@ -39,6 +42,7 @@ class Run:
     def __init__(self, options: argparse.Namespace) -> None:
         self.options, self.device = options, torch.device(options.device)
         self.is_tiny = options.tiny
+        os.environ["FIRESTEEL_TORCH_DEVICE"] = options.device  # for the engine
         if options.tiny:
             torch.set_num_threads(1)
         self.shape = SHAPES["tiny" if options.tiny else options.shape]
@@ -53,10 +57,15 @@ class Run:
     def model(self, weights: str = "bf16") -> Model:
         """Return the model with its weights in a form; the last one is kept."""
         if weights not in self._models:
-            for old in self._models.values():
-                old.close()
+            self.release()
             self._models = {weights: Model(self.shape, self.device, weights=weights, read=self._read())}
         return self._models[weights]
+
+    def release(self) -> None:
+        """Free the models: others need the memory."""
+        for old in self._models.values():
+            old.close()
+        self._models = {}
 
     def _read(self) -> Any:
         if self.options.model is None:
@@ -168,10 +177,6 @@ def first_token(run: Run) -> Iterator[Row]:
     model.compute(tokens[: run.history], 0)
     taken = seconds(lambda: model.compute(tokens[run.history :], run.history), run.device, run.repeats)
     yield {"what": f"first token, 64 new after {run.history}, backend only", "value": 1e3 * taken, "unit": "ms"}
-    yield {
-        "what": "the same through engine and HTTP",
-        "skipped": "needs the real file and libllama; not in this script",
-    }
 
 
 def prefill(run: Run) -> Iterator[Row]:
@@ -196,7 +201,8 @@ def peer(run: Run) -> Iterator[Row]:
 
 
 GROUPS: tuple[Callable[[Run], Iterator[Row]], ...] = (
-    ceilings, checks, decode, verify, predicted, first_token, prefill, peer
+    ceilings, checks, decode, verify, predicted, first_token, prefill, engine_first_token, http_first_token, edits,
+    agreement, peer,
 )  # fmt: skip
 
 
@@ -257,9 +263,11 @@ def main() -> int:
     parser.add_argument("--model", help="a GGUF file; default: random weights")
     parser.add_argument("--out", default="gpu.json")
     parser.add_argument("--seconds", type=float, default=330.0, help="no group begins after so many")
+    parser.add_argument("--only", nargs="+", choices=[group.__name__ for group in GROUPS], help="groups; default: all")
     run = Run(parser.parse_args())
     for group in GROUPS:
-        run_group(run, group)
+        if group.__name__ in (run.options.only or group.__name__):
+            run_group(run, group)
     return int(any("error" in row or row.get("ok") is False for row in run.rows))
 
 

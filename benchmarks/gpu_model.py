@@ -29,7 +29,7 @@ SHAPES = {  # of Qwen2.5-Coder; `tiny` is for a smoke test
     "1.5b": qwen2(
         layers=28, embedding=1536, heads=12, kv_heads=2, head_size=128, feed_forward=8960, vocabulary=151_936
     ),
-    "tiny": qwen2(layers=2, embedding=64, heads=4, kv_heads=2, head_size=32, feed_forward=96, vocabulary=300),
+    "tiny": qwen2(layers=2, embedding=128, heads=4, kv_heads=2, head_size=32, feed_forward=96, vocabulary=300),
 }
 
 

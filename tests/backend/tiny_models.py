@@ -37,8 +37,10 @@ def write(
     settings: dict[str, tuple[str, Any]],
     weights: Weights,
     encode: Encode = as_floats,
+    fillers: int = 0,
 ) -> Path:
-    tokens = [*byte_letters(), "ab", END]
+    """Write a model; `fillers`: words without a use that its vocabulary has, too, behind the others."""
+    tokens = [*byte_letters(), "ab", END, *(f"w{number}" for number in range(fillers))]
     metadata: dict[str, tuple[str, Any]] = {
         "general.architecture": ("str", architecture),
         f"{architecture}.context_length": ("u32", CONTEXT),
@@ -49,14 +51,14 @@ def write(
         "tokenizer.ggml.model": ("str", "gpt2"),
         "tokenizer.ggml.pre": ("str", "gpt-2"),
         "tokenizer.ggml.tokens": ("[str]", tokens),
-        "tokenizer.ggml.token_type": ("[i32]", [*[1] * 257, 3]),
+        "tokenizer.ggml.token_type": ("[i32]", [*[1] * 257, 3, *[1] * fillers]),
         "tokenizer.ggml.merges": ("[str]", ["a b"]),
         "tokenizer.ggml.eos_token_id": ("u32", 257),
         "tokenizer.ggml.bos_token_id": ("u32", 257),
     }
     header = b"GGUF" + struct.pack("<IQQ", 3, len(weights), len(metadata))
     header += b"".join(string(key) + value(*setting) for key, setting in metadata.items())
-    data = b""
+    data = bytearray()
     for name, weight in weights.items():
         dimensions = weight.shape[::-1]  # GGUF names the fastest dimension first
         kind, content = encode(name, weight)
@@ -178,6 +180,8 @@ class Sizes(NamedTuple):
     experts: int = 8
     experts_used: int = 2
     is_tied: bool = False
+    fillers: int = 0  # words of the vocabulary beside bytes and ends
+    context: int = CONTEXT
 
 
 STANDARD = Sizes()
@@ -186,15 +190,18 @@ STANDARD = Sizes()
 def decoder(path: Path, architecture: str, sizes: Sizes = STANDARD, encode: Encode = as_floats) -> Path:
     """A model of the architectures llama, qwen2 (biases), qwen3 (head norms) or qwen3moe (experts, too)."""
     draw = Draw()
+    vocabulary = 258 + sizes.fillers
     weights = {
-        "token_embd.weight": draw(258, sizes.width, scale=1.0),
+        "token_embd.weight": draw(vocabulary, sizes.width, scale=1.0),
         "output_norm.weight": around_one(draw, sizes.width),
     }
     if not sizes.is_tied:
-        weights["output.weight"] = draw(258, sizes.width, scale=3 / np.sqrt(sizes.width))
+        weights["output.weight"] = draw(vocabulary, sizes.width, scale=3 / np.sqrt(sizes.width))
     for layer in range(sizes.layers):
         weights |= decoder_block(draw, f"blk.{layer}", architecture, sizes)
-    return write(path, architecture, sizes.layers, decoder_settings(architecture, sizes), weights, encode)
+    return write(
+        path, architecture, sizes.layers, decoder_settings(architecture, sizes), weights, encode, sizes.fillers
+    )
 
 
 def around_one(draw: Draw, size: int) -> npt.NDArray[np.float32]:
@@ -228,6 +235,7 @@ def decoder_block(draw: Draw, block: str, architecture: str, sizes: Sizes) -> We
 
 def decoder_settings(architecture: str, sizes: Sizes) -> dict[str, tuple[str, Any]]:
     found: dict[str, tuple[str, Any]] = {
+        "context_length": ("u32", sizes.context),
         "embedding_length": ("u32", sizes.width),
         "feed_forward_length": ("u32", sizes.inner),
         "attention.head_count": ("u32", sizes.heads),

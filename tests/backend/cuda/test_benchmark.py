@@ -1,12 +1,22 @@
 """benchmarks/gpu.py runs where there is no GPU: every row is there, nothing failed, and what it checks is right."""
 
+import importlib
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.backend.cuda.running import open_cuda
+from tests.backend.native.models import TOKENS, model, open_model
+from tests.backend.tiny_models import Sizes
 
 SCRIPT = Path(__file__).parents[3] / "benchmarks" / "gpu.py"
 GROUPS = {"ceilings", "checks", "decode", "verify", "predicted", "first_token", "prefill", "peer"}
+SERVED = {"engine_first_token", "http_first_token", "edits", "agreement"}  # through the installed package
+GROUPS |= SERVED
 
 
 def run(*options: str) -> "subprocess.CompletedProcess[str]":
@@ -24,10 +34,32 @@ def test_every_row_is_there(tmp_path: Path) -> None:
     assert not [row for row in rows if "error" in row]
     assert all(row["value"] >= 0 or "skipped" in row for row in rows if "value" in row)
     assert all(row["ok"] for row in rows if "ok" in row)
+    served = {row["group"]: row for row in rows if row["group"] in SERVED}
+    assert served["engine_first_token"]["tokens computed"] == 64
+    assert served["edits"]["same text as plain"] == "1 of 1"
     assert all(row["same text"] for row in rows if "same text" in row)
     assert document["weights"] == "random, of the real shape"
     assert document["machine"]["problem"] or document["machine"]["devices"]
     assert all(row["what"] in done.stdout for row in rows)
+
+
+def test_groups_can_be_chosen(tmp_path: Path) -> None:
+    out = tmp_path / "gpu.json"
+    assert run("--out", str(out), "--only", "ceilings").returncode == 0
+    assert {row["group"] for row in json.loads(out.read_text())["rows"]} == {"ceilings"}
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_text_that_is_no_tie_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch, is_same: bool) -> None:
+    monkeypatch.syspath_prepend(str(SCRIPT.parent))
+    served: Any = importlib.import_module("gpu_served")
+    path = model(folder, "qwen2", "f16")
+    ours = open_cuda(path if is_same else model(folder, "qwen2", "f32", sizes=Sizes(inner=256)))
+    theirs = open_model(path, "llamacpp")
+    row = served.agreement_row(1, TOKENS[:9], 12, ours, theirs)
+    ours.close()
+    theirs.close()
+    assert (row["ok"], row["value"] == 12, not row["ties"]) == (is_same,) * 3
 
 
 def test_a_row_that_fails_says_so_and_the_rest_go_on(tmp_path: Path) -> None:
