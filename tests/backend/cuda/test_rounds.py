@@ -19,6 +19,8 @@ from tests.backend.native.models import TOKENS, compute, model
 
 NUM = 40
 SAMPLED = Sampling(temperature=0.8, top_p=0.9, seed=5)
+FREE = Sampling(temperature=0.8, top_p=1.0, min_p=0.01, seed=5)
+SHORT = Sampling(temperature=0.8, top_k=9, top_p=0.9, seed=5)
 
 
 def one_by_one(
@@ -75,13 +77,19 @@ def streamed(
     limits=st.lists(st.sampled_from([1, 2, 3, 7, 64]), min_size=3, max_size=3),
     expectation=st.sampled_from(["nothing", "the answer", "an edit of it", "noise"]),
     sampled=st.sampled_from([(), (0,), (0, 1, 2)]),
+    sampling=st.sampled_from([SAMPLED, FREE, SHORT]),
 )
 def test_text_is_that_of_single_tokens(
-    backend: CudaBackend, starts: list[int], limits: list[int], expectation: str, sampled: tuple[int, ...]
+    backend: CudaBackend,
+    starts: list[int],
+    limits: list[int],
+    expectation: str,
+    sampled: tuple[int, ...],
+    sampling: Sampling,
 ) -> None:
     empty(backend)
     prompts = [TOKENS[start : start + 5 + start % 70] for start in starts]
-    samplings = [SAMPLED if one in sampled else None for one in range(len(starts))]
+    samplings = [sampling if one in sampled else None for one in range(len(starts))]
     expected = [one_by_one(backend, prompt, sampling) for prompt, sampling in zip(prompts, samplings, strict=True)]
     empty(backend)
     for one, answer in enumerate(expected):
@@ -153,14 +161,15 @@ def test_a_context_that_is_nearly_full_goes_on_token_by_token(folder: Path) -> N
     backend.close()
 
 
-def test_sampled_rows_of_a_plain_step_are_drawn_on_the_device(backend: CudaBackend) -> None:
+@pytest.mark.parametrize("sampling", [SAMPLED, FREE, SHORT])
+def test_sampled_rows_of_a_plain_step_are_drawn_on_the_device(backend: CudaBackend, sampling: Sampling) -> None:
     """Beside greedy ones, and beside ones whose logits the host wants."""
     tokens = TOKENS[:30]
     logits = compute(backend, 0, tokens)
-    expected = Sampler(SAMPLED).choose(logits.copy(), 30)
+    expected = Sampler(sampling).choose(logits.copy(), 30)
     backend.trim(0, 29)
     compute(backend, 1, tokens[:10])
-    drawn = Rows(0, 29, tokens[29:], Want.BEST, sampling=SAMPLED, seed=5)
+    drawn = Rows(0, 29, tokens[29:], Want.BEST, sampling=sampling, seed=5)
     for other in (Rows(1, 10, [3], Want.BEST), Rows(1, 10, [3], Want.LOGITS)):
         backend.submit([drawn, other])
         outputs = backend.wait()

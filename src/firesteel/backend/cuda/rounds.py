@@ -25,7 +25,7 @@ MOST_TOKENS = NUM_ROUNDS * MOST_ROWS  # that one launch yields for one sequence
 SMALLEST = 256  # tokens that texts on the device have room for
 
 
-Key = tuple[int, int, int, int, bool]  # see `key_of`
+Key = tuple[int, int, int, int, int | None]  # see `key_of`
 
 
 class Lane(NamedTuple):
@@ -56,7 +56,8 @@ class Launch(NamedTuple):
     inputs: Inputs
     start: Tensor  # [lanes]: `count` at the beginning
     random: Tensor  # [lanes, MOST_TOKENS + MOST_ROWS]
-    settings: Settings | None  # [lanes × rows]
+    settings: Settings | None  # [lanes × rows]; None: all are greedy
+    ordered: int  # see `sample.num_ordered`
 
 
 class Rounds:
@@ -91,14 +92,15 @@ class Rounds:
         self._standing = None
 
     def _made(self, key: Key) -> Launch:
-        num_lanes, num_rows, text_size, expected_size, is_sampled = key
+        num_lanes, num_rows, text_size, expected_size, ordered = key
         device = self._steps.device
         launch = Launch(
             lanes=lookup.make(num_lanes, text_size, expected_size, device),
             inputs=make(num_lanes * num_rows, self._steps.cache.nobody, device),
             start=torch.ones(num_lanes, dtype=torch.int64, device=device),
             random=torch.zeros((num_lanes, MOST_TOKENS + MOST_ROWS), dtype=torch.float64, device=device),
-            settings=sample.settings([None] * num_lanes * num_rows, device) if is_sampled else None,
+            settings=sample.settings([None] * num_lanes * num_rows, device) if ordered is not None else None,
+            ordered=ordered or 0,
         )
         tiles = [(begin, min(TILE, first + num_rows - begin)) for first in range(0, num_lanes * num_rows, num_rows)
                  for begin in range(first, first + num_rows, TILE)]  # fmt: skip
@@ -179,7 +181,7 @@ class Rounds:
         else:
             place = lanes.count[:, None] - launch.start[:, None] + ahead
             random = launch.random.gather(1, place.clamp(max=launch.random.shape[1] - 1)).flatten()
-            chosen = sample.choose(logits(x, steps.weights, steps.kernels), launch.settings, random)
+            chosen = sample.choose(logits(x, steps.weights, steps.kernels), launch.settings, random, launch.ordered)
         num_new = lookup.accept(lanes, draft, num_drafted, chosen.view(draft.shape[0], num_rows))
         if num_rows > 1 and lanes.expected.shape[1] > 1:
             lookup.follow(lanes, num_new, num_rows)
@@ -216,16 +218,19 @@ def rows_for(num_lanes: int, wanted: int) -> int:
 
 
 def key_of(lanes: list[Lane], num_rows: int) -> Key:
-    """Return the shape of a launch: lanes, rows of each, room for text and expected text, whether it samples."""
+    """Return the shape of a launch: lanes, rows of each, room for text and expected text, `num_ordered`.
+
+    The last is None where all are greedy.
+    """
     text_size = max(lane.num_known + lane.limit for lane in lanes) + num_rows + 1
     expected_size = max(len(lane.expected) for lane in lanes)
-    is_sampled = any(lane.sampling is not None for lane in lanes)
+    samplings = [lane.sampling for lane in lanes if lane.sampling is not None]
     return (
         power_of_two(len(lanes)),
         num_rows,
         power_of_two(max(text_size, SMALLEST)),
         power_of_two(max(expected_size, 1)),
-        is_sampled,
+        sample.num_ordered(samplings) if samplings else None,
     )
 
 

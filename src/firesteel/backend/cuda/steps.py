@@ -13,7 +13,7 @@ from firesteel.backend.cuda.inputs import MOST_FEW, Inputs
 from firesteel.backend.cuda.kernels.base import Kernels
 from firesteel.backend.cuda.kernels.plain import PlainKernels
 from firesteel.backend.cuda.model import best, forward, logits
-from firesteel.backend.cuda.sample import Settings, choose, settings
+from firesteel.backend.cuda.sample import Settings, choose, num_ordered, settings
 from firesteel.backend.cuda.weights import Weights
 
 Tensor = Any  # torch.Tensor
@@ -56,15 +56,15 @@ class Steps:
         tokens = choose(found, *self._drawn(batch)) if needs_logits else found
         return tokens, found if wants_logits else None
 
-    def _drawn(self, batch: Sequence[Rows]) -> tuple[Settings, Tensor]:
-        """Return how each wanted row is sampled, and its random number."""
+    def _drawn(self, batch: Sequence[Rows]) -> tuple[Settings, Tensor, int]:
+        """Return how each wanted row is sampled, its random number, and `num_ordered` of all."""
         samplings, numbers = [], []
         for rows in batch:
             first = rows.position + len(rows.tokens) - rows.num_wanted + 1  # position of the token that is drawn
             samplings += [rows.sampling] * rows.num_wanted
             numbers += [uniform(rows.seed, first + ahead) for ahead in range(rows.num_wanted)]
         random = torch.tensor(numbers, dtype=torch.float64)
-        return settings(samplings, self.device), random.to(self.device)
+        return settings(samplings, self.device), random.to(self.device), num_ordered(samplings)
 
     def _few(self, inputs: Inputs, wants_logits: bool) -> Tensor:
         x = forward(self.weights, self.kernels, self.cache, inputs)
