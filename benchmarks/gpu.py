@@ -58,7 +58,8 @@ class Run:
         """Return the model with its weights in a form; the last one is kept."""
         if weights not in self._models:
             self.release()
-            self._models = {weights: Model(self.shape, self.device, weights=weights, read=self._read())}
+            read = self._read()  # first: the shape is then the file's
+            self._models = {weights: Model(self.shape, self.device, weights=weights, read=read)}
         return self._models[weights]
 
     def release(self) -> None:

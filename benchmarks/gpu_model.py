@@ -81,19 +81,23 @@ class Model:
 
     @property
     def bytes_per_token(self) -> int:
-        """Bytes of weights that a step reads."""
-        matrices = [
-            one for layer in self.weights.layers for one in (layer.qkv, layer.output, layer.gate_up, layer.down)
-        ]
-        return sum(one.nbytes for one in [*matrices, self.weights.head] if one is not None)
+        """Bytes of weights that a step of one row reads."""
+        return int(sum(one.nbytes * share for one, share in self._matrices()))
 
     @property
     def operations_per_token(self) -> int:
         """Multiplications and additions of a token's products, those of attention not counted."""
-        matrices = [
-            one for layer in self.weights.layers for one in (layer.qkv, layer.output, layer.gate_up, layer.down)
-        ]
-        return 2 * sum(one.data.numel() for one in [*matrices, self.weights.head] if one is not None)
+        return int(2 * sum(one.data.numel() * share for one, share in self._matrices()))
+
+    def _matrices(self) -> list[tuple[Any, float]]:
+        """Return each matrix, and which share of it a token needs: of experts, those that are used."""
+        found = [(self.weights.head, 1.0)]
+        for layer in self.weights.layers:
+            found += [(one, 1.0) for one in (layer.qkv, layer.output, layer.gate_up, layer.down) if one is not None]
+            if layer.experts is not None:
+                share = layer.experts.num_used / layer.experts.router.shape[0]
+                found += [(layer.experts.gate_up, share), (layer.experts.down, share)]
+        return found
 
     def compute(self, tokens: list[int], position: int, *, num_draft: int = 0, want: Want = Want.BEST) -> list[int]:
         """Compute rows of sequence 0 from `position` on, what follows it dropped; return the best tokens."""

@@ -163,10 +163,13 @@ def edits(run: Any) -> Iterator[Row]:
     """The product's own edits of real files through `firesteel serve`, `prediction` sent, with drafts and without."""
     from firesteel.bench import speculation, suite
 
+    if run.options.model is None and not run.is_tiny:
+        yield {"what": "edits of real files", "skipped": "random weights repeat nothing; give --model FILE.gguf"}
+        return
     tasks = sorted(suite.tasks("edits", 24 if run.is_tiny else None), key=lambda task: len(task.prediction))
     tasks = tasks[:1] if run.is_tiny else tasks
     runs = [*ask_all(run, tasks, speculation.OURS), *ask_all(run, tasks, speculation.PLAIN, "--drafters", "none")]
-    kind = "edit" if run.options.model else "edit asked of random weights"  # whose answer repeats nothing
+    kind = "edit" if run.options.model else "edit asked of random weights"
     for task in tasks:
         mine = [one for one in runs if one.task.name == task.name]
         yield edit_row(f"{kind}: {task.name}", mine)

@@ -49,6 +49,20 @@ def test_groups_can_be_chosen(tmp_path: Path) -> None:
     assert {row["group"] for row in json.loads(out.read_text())["rows"]} == {"ceilings"}
 
 
+def test_a_file_of_any_shape(tmp_path: Path, folder: Path) -> None:
+    out = tmp_path / "gpu.json"
+    path = model(folder, "qwen3moe", "f16")
+    done = run("--out", str(out), "--model", str(path), "--only", "ceilings", "checks", "agreement")
+    assert done.returncode == 0, done.stderr + done.stdout
+    document = json.loads(out.read_text())
+    assert document["weights"] == str(path)
+    sizes = Sizes()
+    heads = (2 * sizes.heads + 2 * sizes.kv_heads) * sizes.head  # queries, keys, values, output
+    layer = sizes.width * (heads + sizes.experts_used * 3 * sizes.inner)  # of experts, those that a token uses
+    expected = 4 * (sizes.layers * layer + 258 * sizes.width)
+    assert document["rows"][2]["value"] * 1e6 == pytest.approx(expected)
+
+
 @pytest.mark.parametrize("is_same", [True, False])
 def test_text_that_is_no_tie_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch, is_same: bool) -> None:
     monkeypatch.syspath_prepend(str(SCRIPT.parent))
