@@ -12,7 +12,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 from firesteel.backend.cuda.inputs import TILE
-from firesteel.backend.cuda.kernels import attend, product, rotate
+from firesteel.backend.cuda.kernels import attend, product, rotate, routed
 from firesteel.backend.cuda.kernels.product import FEW, TYPES
 from firesteel.backend.cuda.pages import PAGE
 
@@ -32,6 +32,7 @@ FLOATS: tuple[str, ...] = (
 )
 FLOATS += ("queries", "sums", "limits")
 TYPES_OF = dict.fromkeys(FLOATS, "*fp32") | {"w": "*bf16", "best_token": "*i64", "positions": "*i64", "slots": "*i64"}
+TYPES_OF |= {"chosen": "*i64"}
 TYPES_OF |= {"kv": "*fp16", "tables": "*i32", "sequences": "*i64", "tiles": "*i32", "epsilon": "fp32"}
 HEADS = {"qwen2.5-0.5b": (14, 2, 64), "qwen3-moe": (32, 4, 128)}
 
@@ -62,6 +63,16 @@ def products() -> Any:
                 yield f"product {form} {rows} {weights}", compiled(product.product_kernel, constants, w=weights)
 
 
+def mixtures() -> Any:
+    """Yield the kernel of experts, at the sizes of Qwen3-30B-A3B, for each form of weights."""
+    for weights in ("*bf16", "*i8", "*fp8e4nv"):
+        for is_gated in (True, False):
+            block_n, block_k = product.blocks(1, 768 if is_gated else 2048)
+            constants: dict[str, Any] = {"BLOCK_N": block_n, "BLOCK_K": block_k, "IS_GATED": is_gated}
+            constants |= {"HAS_SCALE": weights != "*bf16", "TYPE": TYPES[torch.bfloat16]}
+            yield f"routed {is_gated} {weights}", compiled(routed.routed_kernel, constants, w=weights)
+
+
 def others() -> Any:
     """Yield the other kernels at the sizes of two models."""
     for name, (heads, kv_heads, size) in HEADS.items():
@@ -76,6 +87,6 @@ def others() -> Any:
 
 
 if __name__ == "__main__":
-    for each in (products, others):
+    for each in (products, mixtures, others):
         for name, found in each():
             print(json.dumps({"kernel": name} | found), flush=True)

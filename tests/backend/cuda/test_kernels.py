@@ -89,6 +89,26 @@ def test_products(rows: int, columns: int, size: int, which: set[str], form: str
     assert near(found, expected, dtype)
 
 
+@few
+@given(
+    rows=st.integers(1, 5),
+    used=st.integers(1, 3),
+    columns=st.integers(1, 40),
+    size=st.sampled_from([32, 96, 600]),
+    is_gated=st.booleans(),
+    form=st.sampled_from(["f32", "f16", "int8", "fp8"]),
+)
+def test_experts(rows: int, used: int, columns: int, size: int, is_gated: bool, form: Any) -> None:
+    dtype = torch.float16 if form == "f16" else torch.float32
+    values = random(4, columns * (2 if is_gated else 1), size, seed=1) / size**0.5
+    matrix = quantized(values, form) if form in ("int8", "fp8") else Matrix(values.to(dtype))
+    weights, x = weights_of(shape_of(), dtype), random(rows, size, seed=2)
+    chosen = torch.randint(4, (rows * used,), generator=torch.Generator().manual_seed(3))
+    found, expected = (one.routed(x, matrix, chosen, weights, is_gated=is_gated) for one in (TRITON, PLAIN))
+    assert found.shape == expected.shape == (rows * used, columns)
+    assert near(found, expected, dtype)
+
+
 def test_products_with_eight_bit_floats() -> None:
     matrix, weights = quantized(random(40, 64, seed=1), "fp8"), weights_of(shape_of(), torch.float32)
     x = random(3, 64, seed=2)

@@ -170,12 +170,6 @@ def quantized(values: Tensor, name: WeightsName) -> Matrix:
     return Matrix((codes.round() if name == "int8" else codes).to(dtype), scale)
 
 
-def floats(matrix: Matrix) -> Tensor:
-    """Return what a matrix stands for, in float32."""
-    values = matrix.data.float()
-    return values if matrix.scale is None else values * matrix.scale.unsqueeze(-1)
-
-
 def random_read(shape: Shape, device: Any, *, has_bias: bool, norms_heads: bool, is_tied: bool) -> Read:
     """Return a `Read` of random weights of the right scale, for timing: what they say means nothing."""
     normals = torch.randn(NUM_NORMALS, generator=torch.Generator(device).manual_seed(7), device=device)

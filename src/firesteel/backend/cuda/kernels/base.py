@@ -32,6 +32,16 @@ class Kernels(Protocol):
         """
         ...
 
+    def routed(
+        self, x: Tensor, matrix: "Matrix", chosen: Tensor, weights: "Weights", *, is_gated: bool = False
+    ) -> Tensor:
+        """Return rows times the transposed matrices of their experts, [pairs, columns].
+
+        `chosen`: the expert of each pair; a row's pairs follow each other, as many for every row. `is_gated`: as in
+        `product`.
+        """
+        ...
+
     def rotate_and_write(
         self, qkv: Tensor, layer: "Layer", weights: "Weights", positions: Tensor, slots: Tensor, kv: Tensor
     ) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 
 from firesteel.backend.cuda.inputs import Inputs
-from firesteel.backend.cuda.kernels import attend, product, rotate
+from firesteel.backend.cuda.kernels import attend, product, rotate, routed
 from firesteel.backend.cuda.weights import Layer, Matrix, Weights
 
 Tensor = Any  # torch.Tensor
@@ -29,6 +29,10 @@ class TritonKernels:
     ) -> Tensor:
         """See `Kernels.product`."""
         return product.launch(x, matrix, weights, norm=norm, bias=bias, residual=residual, is_gated=is_gated)
+
+    def routed(self, x: Tensor, matrix: Matrix, chosen: Tensor, weights: Weights, *, is_gated: bool = False) -> Tensor:
+        """See `Kernels.routed`."""
+        return routed.launch(x, matrix, chosen, weights, is_gated=is_gated)
 
     def rotate_and_write(
         self, qkv: Tensor, layer: Layer, weights: Weights, positions: Tensor, slots: Tensor, kv: Tensor

@@ -41,6 +41,16 @@ class PlainKernels:
             found = silu(gate) * up
         return found if residual is None else residual + found
 
+    def routed(self, x: Tensor, matrix: Matrix, chosen: Tensor, weights: Weights, *, is_gated: bool = False) -> Tensor:
+        """See `Kernels.routed`: expert by expert, which the host must know, so that no graph can hold it."""
+        num_pairs, columns = chosen.shape[0], matrix.data.shape[1] // (2 if is_gated else 1)
+        found = torch.empty((num_pairs, columns), dtype=torch.float32, device=x.device)
+        for expert in chosen.unique().tolist():
+            pairs = (chosen == expert).nonzero()[:, 0]
+            one = Matrix(*(None if part is None else part[expert] for part in matrix))
+            found[pairs] = self.product(x[pairs // (num_pairs // x.shape[0])], one, weights, is_gated=is_gated)
+        return found
+
     def rotate_and_write(
         self, qkv: Tensor, layer: Layer, weights: Weights, positions: Tensor, slots: Tensor, kv: Tensor
     ) -> Tensor:
