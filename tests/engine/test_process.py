@@ -115,11 +115,12 @@ async def test_who_asks_for_statistics_may_give_up(engine: EngineProcess) -> Non
 async def test_who_asks_for_statistics_of_a_dying_child_gets_none(engine: EngineProcess) -> None:
     stalled = engine_tokens("stall")
     add(engine, "a", tokens=stalled)
+    assert engine.pid is not None
+    os.kill(engine.pid, signal.SIGSTOP)  # before it can answer
     asking = asyncio.create_task(engine.statistics())
     given_up = asyncio.create_task(engine.statistics())
     await asyncio.sleep(0)
     given_up.cancel()
-    assert engine.pid is not None
     os.kill(engine.pid, signal.SIGKILL)
     assert await asyncio.wait_for(asking, 10) is None
 

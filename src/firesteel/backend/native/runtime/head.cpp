@@ -7,7 +7,7 @@ namespace firesteel {
 namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
-constexpr int kRestSteps = 32;  // without a coarse plane, after a step in which it decided too little
+constexpr int kLongestRest = 32;  // steps without a coarse plane, after some in a row in which it decided too little
 constexpr float kWidestWindow = 12.0f;  // beyond it most blocks are read whole anyway
 
 }  // namespace
@@ -120,7 +120,11 @@ void Head::compute(Team& team) {
 void Head::finish() {
   uint64_t refined = 0;
   for (const uint64_t count : refined_) refined += count;
-  if (2 * refined > static_cast<uint64_t>(num_coarse_) * output_.blocks()) rest_ = kRestSteps;
+  if (num_coarse_) {
+    const bool is_in_vain = 2 * refined > static_cast<uint64_t>(num_coarse_) * output_.blocks();
+    next_rest_ = is_in_vain ? std::min(kLongestRest, std::max(1, 2 * next_rest_)) : 0;
+    rest_ = next_rest_;
+  }
   for (int slot = 0; slot < num_wanted(); ++slot) {
     Found best{kLowest, -1};
     for (size_t thread = 0; thread < refined_.size(); ++thread) {

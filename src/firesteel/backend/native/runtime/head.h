@@ -5,7 +5,8 @@
 // only those in which some logit may reach its best one, or come within a window below it. The result is that of
 // reading all. On code some 5 % of the blocks are read whole; with bounds on both sides, instead of the block that is
 // read first, it was 43 %. Some models' logits lie too close together for that (SmolLM2: all blocks were read after
-// all): after a step in which most blocks were, the next ones read everything at once.
+// all): after a step in which most blocks were, the next one reads everything at once, after more of them in a row the
+// next 2, 4 … 32.
 #pragma once
 #include <vector>
 
@@ -63,6 +64,7 @@ class Head {
   std::vector<Wanted> wanted_;  // by slot
   int num_coarse_ = 0;          // the first slots: read in part
   int rest_ = 0;                // steps for which nothing is read in part
+  int next_rest_ = 0;           // as long as that was, while it is in vain
   std::vector<float> norms_, thresholds_;
   std::vector<Found> likely_, found_;  // the best score of the first plane (with its block), and of all
   std::vector<int32_t> best_;
