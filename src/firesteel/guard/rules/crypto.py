@@ -4,6 +4,7 @@ import re
 
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
+from firesteel.guard.rules.purpose import purpose
 from firesteel.guard.site import Site
 
 SECRET = re.compile(
@@ -15,22 +16,6 @@ WEAK_CIPHER = re.compile(
 )
 
 WEAK_HASH = re.compile(r"(?i)^\W*(?:md[245]|sha-?1|sha|ripemd\w*)\W*$")
-
-
-def context(site: Site) -> str:
-    """Return the statement around a place and the name of its function: what the value is for."""
-    source = site.evaluator.source
-    node = site.node
-    while node.parent is not None and not node.type.endswith(
-        ("statement", "declaration", "assignment", "declarator", "pair")
-    ):
-        node = node.parent
-    around = source[max(0, node.start_byte - 60) : min(node.end_byte, node.start_byte + 600)].decode(errors="replace")
-    parent = site.node.parent
-    while parent is not None and not re.match(r"function|method|lambda", parent.type):
-        parent = parent.parent
-    named = parent.child_by_field_name("name") if parent is not None else None
-    return around + " " + (site.evaluator.text(named) if named is not None else "")
 
 
 def weak_hash(site: Site) -> Match | None:
@@ -52,9 +37,9 @@ def weak_hash(site: Site) -> Match | None:
     is_owned = WEAK_HASH.match(site.owner.rsplit(".", 1)[-1]) is not None  # MD5.Create()
     if by_name and not is_owned and (value is None or not WEAK_HASH.match(value.skeleton)):
         return None
-    if site.last == "createHmac" and not SECRET.search(context(site)):
+    if site.last == "createHmac" and not SECRET.search(purpose(site)):
         return None
-    text = context(site) + " " + _uses(site)
+    text = purpose(site) + " " + _uses(site)
     return Match(None, None if SECRET.search(text) else Action.observe, "this hash is broken")
 
 
@@ -109,7 +94,7 @@ def weak_key(site: Site) -> Match | None:
     ):
         return None
     if not re.search(
-        r"(?i)rsa|dsa|dh\b|key", site.name + " " + context(site) + site.evaluator.source.decode(errors="replace")[:4000]
+        r"(?i)rsa|dsa|dh\b|key", site.name + " " + purpose(site) + site.evaluator.source.decode(errors="replace")[:4000]
     ):
         return None
     return Match(None, None, f"{max(lengths)} bits are too few")

@@ -4,6 +4,7 @@ import re
 
 from firesteel.guard.finding import Action, Severity
 from firesteel.guard.rules.base import SCRIPTS, Example, Match, Rule, Sink
+from firesteel.guard.rules.purpose import purpose
 from firesteel.guard.site import Site
 
 SECRET = re.compile(
@@ -11,25 +12,9 @@ SECRET = re.compile(
 )
 
 
-def context(site: Site) -> str:
-    """Return the statement around a place and the name of its function: what the value is for."""
-    source = site.evaluator.source
-    node = site.node
-    while node.parent is not None and not node.type.endswith(
-        ("statement", "declaration", "assignment", "declarator", "pair")
-    ):
-        node = node.parent
-    around = source[max(0, node.start_byte - 60) : min(node.end_byte, node.start_byte + 600)].decode(errors="replace")
-    parent = site.node.parent
-    while parent is not None and not re.match(r"function|method|lambda", parent.type):
-        parent = parent.parent
-    named = parent.child_by_field_name("name") if parent is not None else None
-    return around + " " + (site.evaluator.text(named) if named is not None else "")
-
-
 def predictable(site: Site) -> Match | None:
     """Judge a predictable generator: taken back where its name says that a secret is made."""
-    around = context(site)
+    around = purpose(site)
     if not SECRET.search(around) or re.search(
         r"(?i)SystemRandom|crypto|secrets\.|SecureRandom|secure_?random|max_tokens|token_?count|num_tokens|tokeni|sleep|jitter|backoff|delay",
         around,
