@@ -66,6 +66,16 @@ def test_number_of_tokens_goes_where_the_kind_needs_it() -> None:
     assert len(prefill.body("m", 1)["prompt"]) > 3 * 2048
 
 
+def test_decode_may_begin_behind_a_history_but_only_one() -> None:
+    options = Options(kind="decode", model="m", pairs=1, histories=(900,))
+    decode = compare.adapted(workload.load("decode"), options)
+    assert decode.prompt_tokens == 900
+    assert decode.max_tokens == workload.load("decode").max_tokens
+    several = Options(kind="decode", model="m", pairs=1, histories=(900, 1800))
+    with pytest.raises(ConfigError, match="takes one --history"):
+        compare.adapted(workload.load("decode"), several)
+
+
 def test_details_tell_whether_both_said_the_same() -> None:
     found = compare.details(
         Measured([answer(), answer()], [answer(), answer(text="y", final={"timings": {"n": 1}})], 0.02)
