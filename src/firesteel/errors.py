@@ -72,7 +72,10 @@ class Unauthorized(FiresteelError):
 
     status = 401
     type = "authentication_error"
-    code = "invalid_api_key"
+
+    def __init__(self, message: str, *, code: str = "invalid_api_key") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Forbidden(FiresteelError):

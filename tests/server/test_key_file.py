@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,27 @@ def test_a_key_lives_from_create_to_revoke(team: Team) -> None:
     assert refused.json()["error"]["code"] == "invalid_api_key"
     assert team.ask("boss").status_code == 200
     assert key.split("-", 2)[2] not in team.live.log.read_text()
+
+
+def test_a_key_that_ends_by_itself(team: Team) -> None:
+    created = json.loads(team.keys("create", "guest", "--expires", "30d", "--json"))
+    made, ends = (datetime.fromisoformat(created[name]) for name in ("created", "expires"))
+    assert timedelta(days=30) <= ends - made <= timedelta(days=30, seconds=2)
+    assert team.ask(created["key"]).status_code == 200
+    document = json.loads(team.file.read_bytes())
+    (entry,) = (key for key in document["keys"] if key["name"] == "guest")
+    entry["expires"] = entry["created"]
+    team.file.write_text(json.dumps(document))
+    refused = team.ask(created["key"])
+    assert (refused.status_code, refused.json()["error"]["code"]) == (401, "expired_api_key")
+
+
+def test_a_key_sees_only_the_models_that_it_may_use(team: Team) -> None:
+    own, other = team.keys("create", "own", "--model", "scripted"), team.keys("create", "other", "--model", "other")
+    assert [model["id"] for model in team.ask(own, "GET", "/v1/models").json()["data"]] == ["scripted"]
+    assert team.ask(own, "GET", "/v1/models/scripted").status_code == 200
+    assert team.ask(other, "GET", "/v1/models").json()["data"] == []
+    assert team.ask(other, "GET", "/v1/models/scripted").status_code == 404
 
 
 def test_scopes_confine(team: Team) -> None:

@@ -98,6 +98,28 @@ def test_a_revoked_key_ends_with_the_next_request_and_the_server_stays_closed(fi
     file.create("anna")  # the name is free again
 
 
+def test_a_key_ends_when_it_expires_and_its_name_is_free(file: KeyFile) -> None:
+    seconds = 1_700_000_000.0
+    key, secret = file.create("anna", expires=1_700_000_060)
+    ring = Keyring(file, now=lambda: seconds)
+    assert ring.identify({"x-api-key": secret}).key == key.id
+    seconds += 60
+    with pytest.raises(Unauthorized, match="has expired") as caught:
+        ring.identify({"x-api-key": secret})
+    assert caught.value.code == "expired_api_key"
+    with pytest.raises(Unauthorized) as caught:
+        ring.identify({"x-api-key": secret[:-1]})  # who does not hold it is not told that it was one
+    assert caught.value.code == "invalid_api_key"
+    with pytest.raises(ConfigError, match="revoke it first"):
+        file.create("anna")
+    KeyFile(file.path, now=lambda: seconds).create("anna")
+
+
+def test_a_key_that_would_have_ended_already_is_not_made(file: KeyFile) -> None:
+    with pytest.raises(ConfigError, match="future"):
+        file.create("anna", expires=1_700_000_000)
+
+
 def test_a_damaged_file_leaves_the_keys_as_they_were(file: KeyFile, caplog: pytest.LogCaptureFixture) -> None:
     _, secret = file.create("anna")
     ring = Keyring(file)

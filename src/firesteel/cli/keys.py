@@ -8,6 +8,7 @@ import typer
 
 from firesteel import config
 from firesteel.cli.common import JsonOption, print_json, reported
+from firesteel.cli.moments import moment
 from firesteel.errors import ConfigError
 from firesteel.service.key_file import SCOPES, Key, KeyFile, KeyScope
 
@@ -31,6 +32,10 @@ ScopeOption = Annotated[
     list[str],
     typer.Option("--scope", help="What it may do: generate, models, metrics; may be given more than once."),
 ]
+ExpiresOption = Annotated[
+    str | None,
+    typer.Option(help="When it ends: 90d, 12h or 2w from now, or a day such as 2027-01-31.", show_default="never"),
+]
 UseOption = Annotated[
     list[str] | None,
     typer.Option("--model", help="A model that it may use; may be given more than once.", show_default="all"),
@@ -50,6 +55,7 @@ def create(
     model: UseOption = None,
     requests_per_minute: RequestsOption = None,
     tokens_per_minute: TokensOption = None,
+    expires: ExpiresOption = None,
     keys: FileOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,6 +66,7 @@ def create(
         models=tuple(model or ()),
         requests_per_minute=requests_per_minute,
         tokens_per_minute=tokens_per_minute,
+        expires=int(moment(expires, time.time(), is_ahead=True)) if expires is not None else None,
     )
     if as_json:
         print_json({**shown(key), "key": secret})
@@ -90,11 +97,13 @@ def list_keys(keys: FileOption = None, as_json: JsonOption = False) -> None:
     if not rows:
         typer.echo("there are no keys; `firesteel keys create NAME` makes one")
         return
-    table = Table("id", "name", "scopes", "models", "requests/min", "tokens/min", "created", "revoked", box=None)
+    columns = ("id", "name", "scopes", "models", "requests/min", "tokens/min", "created", "expires", "revoked")
+    table = Table(*columns, box=None)
     for row in rows:
         lists = (" ".join(row["scopes"]), " ".join(row["models"]) or "all")
         limits = (_number(row["requests_per_minute"]), _number(row["tokens_per_minute"]))
-        table.add_row(row["id"], row["name"], *lists, *limits, row["created"], row["revoked"] or "")
+        times = (row["created"], row["expires"] or "never", row["revoked"] or "")
+        table.add_row(row["id"], row["name"], *lists, *limits, *times)
     Console().print(table)
 
 
@@ -119,12 +128,13 @@ def shown(key: Key) -> dict[str, Any]:
         "requests_per_minute": key.requests_per_minute,
         "tokens_per_minute": key.tokens_per_minute,
         "created": _time(key.created),
-        "revoked": _time(key.revoked) if key.revoked is not None else None,
+        "expires": _time(key.expires),
+        "revoked": _time(key.revoked),
     }
 
 
-def _time(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+def _time(seconds: int | None) -> str | None:
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _number(value: int | None) -> str:

@@ -2,11 +2,9 @@
 
 import csv
 import os
-import re
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,13 +12,13 @@ import typer
 
 from firesteel import config
 from firesteel.cli.common import JsonOption, print_json
+from firesteel.cli.moments import moment
 from firesteel.errors import ConfigError
 
 if TYPE_CHECKING:
     from firesteel.service.ledger_store import Asked
 
 GROUPS = ("key", "model", "day", "endpoint")
-UNITS = {"m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 MEANS = ("queue_seconds", "ttft_seconds", "seconds")
 
 ByOption = Annotated[
@@ -59,7 +57,11 @@ def usage(
         raise ConfigError("--json and --csv exclude each other; choose one")
     now, names = time.time(), names_of(keys)
     asked = Asked(
-        by=groups_of(by), since=moment(since, now), until=moment(until, now), key=id_of(key, names), model=model
+        by=groups_of(by),
+        since=moment(since, now) if since is not None else None,
+        until=moment(until, now) if until is not None else None,
+        key=id_of(key, names),
+        model=model,
     )
     rows = [named(row, names) for row in read(ledger or os.environ.get("FIRESTEEL_LEDGER"), asked)]
     if as_json:
@@ -116,19 +118,6 @@ def groups_of(text: str) -> tuple[str, ...]:
     if unknown or len(set(groups)) < len(groups):
         raise ConfigError(f"--by {text!r}: name some of {', '.join(GROUPS)}, each once")
     return groups
-
-
-def moment(text: str | None, now: float) -> float | None:
-    """Return the time that `--since` or `--until` names, in seconds since 1970. Raises ConfigError."""
-    if text is None:
-        return None
-    if ago := re.fullmatch(r"(\d+)([mhdw])", text):
-        return now - int(ago[1]) * UNITS[ago[2]]
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        raise ConfigError(f"{text!r} is no time; write 2026-11-29, 2026-11-29T08:00, or 90m, 24h, 7d, 2w") from None
-    return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def print_csv(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -197,15 +197,20 @@ async def completions(request: Request) -> Answer:
 
 async def list_models(request: Request) -> Response:
     """`GET /v1/models`."""
-    return Response(encode_models([_service(request).card()]), media_type="application/json")
+    return Response(encode_models(_cards(request)), media_type="application/json")
 
 
 async def get_model(request: Request) -> Response:
     """`GET /v1/models/{model}`."""
+    for card in _cards(request):
+        if card.id == request.path_params["model"]:
+            return Response(msgspec.json.encode(card), media_type="application/json")
+    raise UnknownModel(f"there is no model {request.path_params['model']!r}; see GET /v1/models")
+
+
+def _cards(request: Request) -> list[ModelCard]:
     card = _service(request).card()
-    if request.path_params["model"] != card.id:
-        raise UnknownModel(f"there is no model {request.path_params['model']!r}; see GET /v1/models")
-    return Response(msgspec.json.encode(card), media_type="application/json")
+    return [card] if request.state.caller.may_use(card.id) else []
 
 
 async def health(request: Request) -> Response:

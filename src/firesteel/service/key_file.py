@@ -27,7 +27,7 @@ _KEY = re.compile(r"fs-([a-z2-7]{8})-[A-Za-z0-9_-]{43}")
 class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One key. `scopes` is what it may do; no `models` means all of them; limits that are None are the server's.
 
-    `created` and `revoked` are seconds since 1970. A revoked key stays in the file, so that its name in the
+    `created`, `expires` and `revoked` are seconds since 1970. A revoked key stays in the file, so that its name in the
     ledger keeps its meaning and its id is not given again.
     """
 
@@ -39,7 +39,12 @@ class Key(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     models: tuple[str, ...] = ()
     requests_per_minute: int | None = None
     tokens_per_minute: int | None = None
+    expires: int | None = None
     revoked: int | None = None
+
+    def has_ended(self, now: float) -> bool:
+        """Return whether the key is of no use any more: revoked or expired."""
+        return self.revoked is not None or (self.expires is not None and self.expires <= now)
 
 
 class _Document(msgspec.Struct, forbid_unknown_fields=True):
@@ -84,14 +89,17 @@ class KeyFile:
         models: tuple[str, ...] = (),
         requests_per_minute: int | None = None,
         tokens_per_minute: int | None = None,
+        expires: int | None = None,
     ) -> tuple[Key, str]:
         """Add a key; return what is kept of it, and the key itself, which nobody can see again.
 
-        Raises ConfigError when `name` is taken by a key that is not revoked, or is no name.
+        Raises ConfigError when `name` is taken by a key that has not ended, or is no name, or `expires` is over.
         """
         _check_name(name)
+        if expires is not None and expires <= self._now():
+            raise ConfigError("`expires` is not in the future; name a later day, or 30d from now")
         with self._changing() as keys:
-            if any(key.name == name and key.revoked is None for key in keys):
+            if any(key.name == name and not key.has_ended(self._now()) for key in keys):
                 raise ConfigError(f"there is a key {name!r}; revoke it first, or take another name")
             secret = _new_key({key.id for key in keys})
             key = Key(
@@ -103,6 +111,7 @@ class KeyFile:
                 models=models,
                 requests_per_minute=requests_per_minute,
                 tokens_per_minute=tokens_per_minute,
+                expires=expires,
             )
             keys.append(key)
         return key, secret

@@ -2,7 +2,8 @@
 
 import hmac
 import logging
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from hashlib import blake2b
 
 import msgspec
@@ -49,8 +50,11 @@ ANYONE = Caller()
 class Keyring:
     """Tells callers apart. The file is looked at before each answer, so that a revoked key ends at once."""
 
-    def __init__(self, file: KeyFile | None, environment: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, file: KeyFile | None, environment: tuple[str, ...] = (), now: Callable[[], float] = time.time
+    ) -> None:
         self._file = file
+        self._now = now
         self._keys: dict[str, Key] = {}
         self._is_locked = False
         self.replace_environment(environment)
@@ -85,6 +89,8 @@ class Keyring:
         matches = hmac.compare_digest(hash_of(sent), key.hash if key else NO_HASH)
         if key is None or not matches or key.revoked is not None:
             return None
+        if key.has_ended(self._now()):
+            raise Unauthorized(f"this key has expired; {_REMEDY}", code="expired_api_key")
         return Caller(
             key=key.id,
             scope=scope_of(sent),

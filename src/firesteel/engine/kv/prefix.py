@@ -206,9 +206,9 @@ class PrefixTree:
         return self.fill(block, state, num_bytes)
 
     def attach(self, parent: Block, tokens: TokenArray) -> Block:
-        """Add a block whose KV rests on disk, or is filled in at once."""
+        """Add a block whose KV rests on disk, or is filled in at once. It owns a copy of `tokens`."""
         assert parent.is_full or parent.parent is None, "only full blocks have children"
-        block = Block(parent, parent.scope, tokens)
+        block = Block(parent, parent.scope, tokens.copy())  # a view would keep all of the prompt that it is cut from
         parent.children.setdefault(tokens[:KEY_TOKENS].tobytes(), []).append(block)
         return block
 
