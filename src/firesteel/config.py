@@ -90,6 +90,11 @@ def ledger_file() -> str:
     return str(home() / "ledger.db")
 
 
+def journal_folder() -> Path:
+    """Return the folder of what is on its way to a ledger's database."""
+    return home() / "journal"
+
+
 def key_file() -> str:
     """Return the file that holds the hashes of API keys."""
     return str(home() / "keys.json")
@@ -114,6 +119,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     tokens_per_minute: int | None = None  # the same, read and written
     limit_store: str | None = None  # Redis, where several servers hold the limits together; None = this process
     ledger: str | None = None  # URL or SQLite file; None = `ledger_file()`, "none" = no ledger
+    ledger_seconds: float | None = None  # a row is kept for so long; None = for ever
     price_input: float = 5.0  # dollars for a million tokens
     price_output: float = 15.0
     price_cached: float | None = None  # of the warm part of prompts; None = `price_input`

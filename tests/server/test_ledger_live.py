@@ -139,22 +139,29 @@ def test_the_command_s_forms(books: Books) -> None:
     assert "is no time" in books.usage("--since", "yesterday")
 
 
+def infill(books: Books) -> int:
+    return post(books, "/infill", input_prefix="hello", input_suffix="x", n_predict=4).status_code
+
+
 def test_a_killed_server_leaves_ledger_and_responses_whole(tmp_path: Path) -> None:
     ledger, store = tmp_path / "ledger.db", tmp_path / "responses.db"
-    arguments = ("--ledger", str(ledger), "--response-store", str(store))
-    with serving(*arguments) as live:
+    arguments, home = ("--ledger", str(ledger), "--response-store", str(store)), {"FIRESTEEL_HOME": str(tmp_path)}
+    with serving(*arguments, env=home) as live:
         books = Books(live, ledger)
         kept = post(books, "/v1/responses", input="hello").json()
         books.wait_entered("responses", 1)
         with Wire(live.port) as wire:
             wire.post(chat_body("slow", stream=True))
             read_events(wire, 3)
+            ended = [infill(books) for _ in range(5)]
             for pid in (*(child.pid for child in live.children()), live.process.pid):
                 os.kill(pid, signal.SIGKILL)
             live.process.wait()
-    with serving(*arguments) as live:
+    with serving(*arguments, env=home) as live:
         books = Books(live, ledger)
         assert books.entered("responses")["requests"] == 1
+        assert ended == [200] * 5
+        assert books.wait_entered("infill", 5)["requests"] == 5  # though the last ones had only just ended
         found = live.http.get(f"/v1/responses/{kept['id']}").json()
         assert found["output"] == kept["output"]
         again = post(books, "/v1/responses", input="hello", previous_response_id=kept["id"])

@@ -117,6 +117,24 @@ def test_a_row_that_comes_again_is_kept_once(store: LedgerStore) -> None:
     assert (total["requests"], total["tokens_in"]) == (3, 0)
 
 
+def test_rows_leave_after_their_time(tmp_path: Path) -> None:
+    seconds = 1_700_000_000.0
+    store = LedgerStore(url_of(str(tmp_path / "ledger.db")), max_seconds=86_400.0, now=lambda: seconds)
+    store.insert([row(n) for n in range(3)])
+    seconds += 86_400.0 + 2
+    store.insert([row(100_000)])
+    assert (
+        store.usage(Asked())[0]["requests"] == 2
+    )  # those of the second day, and the one that is a day old to the second
+    seconds += 60
+    store.insert([row(100_001)])
+    assert store.usage(Asked())[0]["requests"] == 3  # it does not look each time
+    seconds += 3_600
+    store.insert([row(100_002)])
+    assert store.usage(Asked())[0]["requests"] == 3
+    store.close()
+
+
 def test_sums_by_group(store: LedgerStore) -> None:
     store.insert([row(n, key="ab"[n % 2], tokens_in=10, tokens_out=n, status=200 if n else 429) for n in range(4)])
     a, b = store.usage(Asked(by=("key", "day")))

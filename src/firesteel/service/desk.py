@@ -1,19 +1,23 @@
 """Where every request is received: its limits, and its line in the ledger."""
 
 import asyncio
+import logging
 import time
-from collections.abc import Callable
+from pathlib import Path
 
 from firesteel import config
 from firesteel.config import ServerConfig
+from firesteel.service.journal import Journal
 from firesteel.service.keyring import Caller
-from firesteel.service.ledger import Ledger, Store
+from firesteel.service.ledger import Ledger
 from firesteel.service.ledger_row import Prices, Row
 from firesteel.service.limiter import Limiter, Limits, Memory
 from firesteel.service.limiter import Store as LimitStore
 from firesteel.service.metered import Metered
 
 NONE = "none"
+
+log = logging.getLogger("firesteel")
 
 
 class Desk:
@@ -80,8 +84,7 @@ def prices_of(settings: ServerConfig) -> Prices:
 
 def open_desk(settings: ServerConfig) -> Desk:
     """Return the desk that `settings` describe. Raises ConfigError for a ledger that cannot be one."""
-    opener = ledger_opener(settings.ledger)
-    ledger = Ledger(opener) if opener is not None else None
+    ledger = open_ledger(settings.ledger, settings.ledger_seconds) if settings.ledger != NONE else None
     return Desk(Limiter(limit_store(settings.limit_store)), ledger, limits_of(settings), prices_of(settings))
 
 
@@ -94,12 +97,18 @@ def limit_store(url: str | None) -> LimitStore:
     return open_shared(url)
 
 
-def ledger_opener(address: str | None) -> Callable[[], Store] | None:
-    """Return what opens the ledger at `address`, None for `none`. Raises ConfigError for what is no address."""
-    if address == NONE:
-        return None
-    from firesteel.service.ledger_store import LedgerStore, url_of
+def open_ledger(address: str | None, max_seconds: float | None) -> Ledger:
+    """Return the ledger at `address`, which keeps rows for `max_seconds`. Raises ConfigError for what is no address."""
+    from firesteel.service.ledger_store import LedgerStore, name_of, url_of
 
     url = url_of(address or config.ledger_file())
     LedgerStore(url).close()  # a missing driver is said now; the database may come later
-    return lambda: LedgerStore(url)
+    return Ledger(lambda: LedgerStore(url, max_seconds), journal=_journal(config.journal_folder() / name_of(url)))
+
+
+def _journal(folder: Path) -> Journal | None:
+    try:
+        return Journal(folder)
+    except OSError as error:
+        log.warning("%s: requests that wait for the ledger are in memory only: %s", folder, error.strerror or error)
+        return None

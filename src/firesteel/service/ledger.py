@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
+from firesteel.service.journal import Journal
 from firesteel.service.ledger_row import Row
 
 log = logging.getLogger("firesteel")
@@ -31,18 +32,28 @@ class Store(Protocol):
 
 
 class Ledger:
-    """Takes rows without ever waiting. `open_store` is called on the writer's thread, again after a failure."""
+    """Takes rows without ever waiting. `open_store` is called on the writer's thread, again after a failure.
 
-    def __init__(self, open_store: Callable[[], Store], max_waiting: int = MAX_WAITING) -> None:
+    With a `journal`, which it then owns, rows that wait outlive the process, and those of ended ones are written.
+    """
+
+    def __init__(
+        self, open_store: Callable[[], Store], max_waiting: int = MAX_WAITING, journal: Journal | None = None
+    ) -> None:
         self._open_store = open_store
         self._max_waiting = max_waiting
         self._store: Store | None = None
-        self._waiting: deque[Row] = deque()
+        self._journal = journal
+        self._changing = threading.Lock()  # the queue and the journal, together
+        self._waiting: deque[Row] = deque(journal.adopt() if journal is not None else ())
+        self._num_cut = 0  # of those that wait: in finished files of the journal
         self._more = threading.Event()
         self._closing = threading.Event()
         self.num_lost = 0  # rows that could not be kept
         self.num_written = 0
         self.num_failures = 0  # of the database
+        if self._waiting:
+            self._more.set()
         self._thread = threading.Thread(target=self._run, name="ledger", daemon=True)
         self._thread.start()
 
@@ -56,17 +67,30 @@ class Ledger:
         if len(self._waiting) >= self._max_waiting or self._closing.is_set():
             self.num_lost += 1
             return
-        self._waiting.append(row)
+        with self._changing:
+            if self._journal is not None:
+                self._journal.append(row)
+            self._waiting.append(row)
         self._more.set()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
-        """Write what waits, as far as the database takes it within `seconds`; count what it did not take."""
+        """Write what waits, as far as the database takes it within `seconds`; the rest waits for the next process.
+
+        Without a journal it is lost, and counted.
+        """
         self._closing.set()
         self._more.set()
         self._thread.join(seconds)
-        if self._waiting:
-            self.num_lost += len(self._waiting)
-            log.error("the ledger lost %d requests: the database did not take them", len(self._waiting))
+        with self._changing:  # the writer may still be at it
+            num_left = len(self._waiting)
+            journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
+        if num_left and journal is not None:
+            log.warning("the ledger's database did not take %d requests; the next server enters them", num_left)
+        elif num_left:
+            self.num_lost += num_left
+            log.error("the ledger lost %d requests: the database did not take them", num_left)
 
     def _run(self) -> None:
         delay = 0.0
@@ -81,7 +105,9 @@ class Ledger:
 
     def _write(self) -> bool:
         """Write a batch; it leaves the queue when it is in the database, and not before."""
-        rows = [self._waiting[place] for place in range(min(BATCH_ROWS, len(self._waiting)))]
+        if not self._num_cut:
+            self._cut()
+        rows = [self._waiting[place] for place in range(min(BATCH_ROWS, self._num_cut))]
         try:
             if self._store is None:
                 self._store = self._open_store()
@@ -89,10 +115,23 @@ class Ledger:
         except Exception as error:  # whatever the driver raises, the requests must go on
             self._failed(error)
             return False
-        for _ in rows:
-            self._waiting.popleft()
-        self.num_written += len(rows)
+        self._written(len(rows))
         return True
+
+    def _cut(self) -> None:
+        with self._changing:
+            self._num_cut = len(self._waiting)
+            if self._journal is not None:
+                self._journal.cut()
+
+    def _written(self, num_rows: int) -> None:
+        with self._changing:
+            for _ in range(num_rows):
+                self._waiting.popleft()
+            self._num_cut -= num_rows
+            if not self._num_cut and self._journal is not None:
+                self._journal.drop()
+        self.num_written += num_rows
 
     def _failed(self, error: Exception) -> None:
         self.num_failures += 1

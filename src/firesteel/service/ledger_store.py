@@ -2,7 +2,9 @@
 
 import operator
 import os
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ from firesteel.errors import ConfigError
 from firesteel.service.ledger_row import Row
 
 CONNECT_SECONDS = 5
+TIDY_SECONDS = 3_600.0  # between two looks at what has been kept for long enough
 BUSY_SECONDS = 10
 INSTALL = "pip install 'firesteel[service]'"
 
@@ -68,11 +71,20 @@ def url_of(text: str) -> URL:
     return url
 
 
+def name_of(url: URL) -> str:
+    """Return a name for the ledger at `url` that is the same for every password, and fit for a folder."""
+    place = str(Path(url.database or "").absolute()) if url.drivername == "sqlite" else url.set(password=None)
+    return blake2b(str(place).encode(), digest_size=8).hexdigest()
+
+
 class LedgerStore:
     """The table at `url`. Its methods block, and raise `SQLAlchemyError` when the database cannot do its part."""
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, max_seconds: float | None = None, now: Callable[[], float] = time.time) -> None:
         self._url = url
+        self._max_seconds = max_seconds  # that a row is kept; None = for ever
+        self._now = now
+        self._tidy_at = 0.0
         self._is_file = url.drivername == "sqlite"
         self._engine = self._open()
         self._is_ready = False
@@ -102,6 +114,15 @@ class LedgerStore:
         insert = sqlite.insert(REQUESTS) if self._is_file else postgresql.insert(REQUESTS)
         with self._engine.begin() as connection:
             connection.execute(insert.on_conflict_do_nothing(), [msgspec.structs.asdict(row) for row in rows])
+            self._tidy(connection)
+
+    def _tidy(self, connection: sql.Connection) -> None:
+        """Remove, now and then, what was kept for long enough."""
+        now = self._now()
+        if self._max_seconds is None or now < self._tidy_at:
+            return
+        connection.execute(sql.delete(REQUESTS).where(REQUESTS.c.at < now - self._max_seconds))
+        self._tidy_at = now + TIDY_SECONDS
 
     def usage(self, asked: Asked) -> list[Mapping[str, Any]]:
         """Return one row of sums for each group, in the order of the groups."""

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from firesteel.settings.setting import Setting
+from firesteel.settings.takes import Positive, days_or_ever
 
 PerMinute = Annotated[int, Meta(ge=1)]
 Price = Annotated[float, Meta(ge=0)]
@@ -42,6 +43,14 @@ LEDGER = (
         stands_for="ledger.db",
         is_secret=True,
         help="Where each request is entered: an SQLite file, or postgresql://USER@HOST/DATABASE; `none` is nowhere.",
+    ),
+    Setting(
+        name="ledger_days",
+        field="server.ledger_seconds",
+        takes=Positive | None,
+        stands_for="for ever",
+        make=days_or_ever,
+        help="Days that a request stays in the ledger.",
     ),
     Setting(
         name="price_input",

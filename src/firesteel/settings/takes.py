@@ -17,6 +17,11 @@ def megabytes(value: int) -> int:
     return value * MEGABYTE
 
 
+def days_or_ever(value: float | None) -> float | None:
+    """Return the seconds of `value` days; None is for ever."""
+    return None if value is None else days(value)
+
+
 def days(value: float) -> float:
     """Return the seconds of `value` days."""
     return value * 86_400
