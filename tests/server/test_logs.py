@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from websockets.sync.client import connect
 
 from firesteel.logs import JsonFormatter
 from tests.server.live import Live, Wire, chat_body, serving, wait_for
@@ -58,11 +59,47 @@ def test_what_is_refused_is_logged_too(logging_server: Live, path: str, status: 
     assert line_of(logging_server, id)["status"] == status
 
 
-def test_a_client_that_left_and_a_socket_have_lines(logging_server: Live) -> None:
+def test_a_client_that_left_has_a_line(logging_server: Live) -> None:
     with Wire(logging_server.port) as wire:
         wire.post(chat_body("slow", stream=True), key=KEY).read()
     logging_server.wait_idle()
-    wait_for(lambda: [line for line in lines(logging_server) if line.get("path") == "/v1/chat/completions"], "a line")
+    wait_for(lambda: [line for line in lines(logging_server) if line.get("status") == 499], "a line")
+
+
+@pytest.mark.parametrize(("path", "field"), [("/v1/chat/completions", "messages"), ("/v1/responses", "input")])
+def test_a_stream_that_fails_on_its_way_says_so(logging_server: Live, path: str, field: str) -> None:
+    endpoint = path.split("/")[2].removesuffix("/completions")
+    failures = f'firesteel_requests_total{{endpoint="{endpoint}",status="500"}}'
+    before = counted(logging_server, failures)
+    body = {"model": "scripted", field: [{"role": "user", "content": "fail later"}], "stream": True}
+    answer = logging_server.http.post(path, json=body, headers={"x-request-id": f"broken-{field}"})
+    assert answer.status_code == 200
+    assert line_of(logging_server, f"broken-{field}")["status"] == 500
+    assert counted(logging_server, failures) == before + 1
+
+
+def counted(live: Live, name: str) -> float:
+    return sum(float(line.split()[1]) for line in live.http.get("/metrics").text.splitlines() if line.startswith(name))
+
+
+def test_each_request_of_a_socket_is_a_line_and_the_socket_is_one_too(logging_server: Live) -> None:
+    url = logging_server.url.replace("http", "ws") + "/v1/responses"
+    create = {"type": "response.create", "model": "scripted", "input": f"hello {WORDS}"}
+    headers = {"authorization": f"Bearer {KEY}", "x-request-id": "socket-1"}
+    with connect(url, additional_headers=headers) as socket:
+        usages = []
+        for body in (create, create | {"previous_response_id": "resp_none"}, create):
+            socket.send(json.dumps(body))
+            while (event := json.loads(socket.recv(10)))["type"] not in ("response.completed", "error"):
+                pass
+            usages.append(event["response"]["usage"] if "response" in event else None)
+    assert line_of(logging_server, "socket-1")["status"] == 101
+    asked = [line for line in lines(logging_server) if line.get("connection_id") == "socket-1"]
+    assert [(line["method"], line["path"]) for line in asked] == [("response.create", "/v1/responses")] * 3
+    assert [line["status"] for line in asked] == [200, 400, 200]
+    assert len({line["request_id"] for line in asked}) == 3
+    assert [line.get("output_tokens") for line in asked] == [usage and usage["output_tokens"] for usage in usages]
+    assert "output_tokens" not in line_of(logging_server, "socket-1")
 
 
 def test_no_line_holds_what_was_said_or_a_key(logging_server: Live) -> None:

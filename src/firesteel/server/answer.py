@@ -56,6 +56,7 @@ class Answer:
         self._scope = request.state.scope
         self._received_at = time.perf_counter()
         self._has_begun = False  # the response's status has been sent
+        self._has_failed = False  # and what came after it was an error
         self._pace = Pace(metrics.gaps, self._received_at)
         self._queued: Headers = []  # where it waited at first
         self.visit: Visit = UNCOUNTED
@@ -69,7 +70,7 @@ class Answer:
         try:
             body = await self._read_body()
             await self._until_gone(self._in_time(body), receive)
-            status = 200
+            status = 500 if self._has_failed else 200
         except ClientGone:
             status = 499
         except FiresteelError as error:
@@ -185,6 +186,8 @@ class Answer:
                 self._metrics.finished(event.usage)
             elif isinstance(event, Delta) and event.text:
                 self._metrics.text(self._pace, event, now)
+            elif isinstance(event, Failure):
+                self._has_failed = True
 
     async def _send_whole(self, body: bytes, status: int = 200, extra: Headers | None = None) -> None:
         await self._begin(b"application/json", status, [(b"content-length", b"%d" % len(body)), *(extra or [])])

@@ -11,9 +11,11 @@ from starlette.websockets import WebSocketDisconnect
 
 from firesteel.errors import FiresteelError
 from firesteel.server.metrics import Metrics
+from firesteel.server.observe import CLIENT_GONE, current_id, observed
 from firesteel.server.pace import Pace
+from firesteel.server.record import Record
 from firesteel.stream.response_events import Events, WireEvent
-from firesteel.types import Delta, Event, Finish, Progress
+from firesteel.types import Delta, Event, Failure, Finish, Progress
 from firesteel.visit import Place, Visit
 from firesteel.wire.openai_responses import CreateEvent
 from firesteel.wire.socket_errors import error_frame
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from firesteel.server.websocket import Connection
 
 PROGRESS = "firesteel.progress"
+METHOD, PATH = "response.create", "/v1/responses"  # as logs and traces name a request of a WebSocket
 
 
 class LaneTransport:
@@ -34,6 +37,7 @@ class LaneTransport:
         self._connection = connection
         self._metrics = metrics
         self._pace = Pace(metrics.gaps, time.perf_counter())
+        self.has_failed = False
 
     async def send(self, events: list[WireEvent]) -> None:
         """Send `events`, waiting for a slow reader."""
@@ -56,6 +60,8 @@ class LaneTransport:
             self._metrics.finished(event.usage)
         elif isinstance(event, Delta) and event.text:
             self._metrics.text(self._pace, event, time.perf_counter())
+        elif isinstance(event, Failure):
+            self.has_failed = True
 
 
 class Lane:
@@ -100,13 +106,23 @@ class Lane:
             self.idle.set()
 
     async def _answer(self, create: CreateEvent, num_bytes: int) -> None:
-        connection, status, request_id = self._connection, 500, uuid.uuid4().hex
+        """Answer one request, which is told of like one over HTTP."""
+        record = Record(uuid.uuid4().hex, METHOD, PATH, current_id())
+        record.route, service = PATH, self._connection.service
+        with observed(record, self._connection.headers, service.listeners):
+            record.status = CLIENT_GONE  # unless it gets further
+            record.status = await self._turn(create, num_bytes, record.id)
+
+    async def _turn(self, create: CreateEvent, num_bytes: int, request_id: str) -> int:
+        """Return the status that the request would have had over HTTP."""
+        connection, status = self._connection, 500
         visit = connection.service.desk.visit(connection.caller, "responses", request_id)
         try:
             connection.service.require_open()
+            transport = connection.transport(visit)
             turn = await connection.responses.turn(
                 create,
-                connection.transport(visit),
+                transport,
                 request_id=request_id,
                 scope=connection.scope,
                 num_bytes=num_bytes,
@@ -116,7 +132,7 @@ class Lane:
             )
             try:
                 await turn.run()
-                status = 200
+                status = 500 if transport.has_failed else 200
             finally:
                 self._written.update(turn.ids)
         except FiresteelError as error:
@@ -126,6 +142,7 @@ class Lane:
         finally:
             connection.service.metrics.answered("responses", status)
             visit.close(status)
+        return status
 
     def _evict(self, id: str | None) -> None:
         """Forget what a failed request went on from, unless another lane has written it (a fork)."""

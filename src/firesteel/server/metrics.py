@@ -57,8 +57,10 @@ class Metrics:
         self._verify = Gauge("firesteel_verify_seconds", "Learned cost of a step", ["rows"], registry=registry)
 
     def answered(self, endpoint: str, status: int) -> None:
-        """Count a response."""
+        """Count a response, by how it ended: a stream that breaks off has another status than its head said."""
         self._requests.labels(endpoint, str(status)).inc()
+        if (record := current.get()) is not None:
+            record.outcome = status
 
     def socket_opened(self) -> None:
         """Count a WebSocket."""

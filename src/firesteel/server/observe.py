@@ -1,7 +1,8 @@
 """Gives every request its record and tells who listens when it is over: the log, the traces."""
 
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -13,6 +14,18 @@ FAILED = 500
 SWITCHED = 101
 
 Listener = Callable[[Record, Headers], None]
+
+
+@contextmanager
+def observed(record: Record, headers: Headers, listeners: Sequence[Listener]) -> Iterator[None]:
+    """Let what happens here be noted in `record`, and tell the listeners at the end."""
+    token = current.set(record)
+    try:
+        yield
+    finally:
+        current.reset(token)
+        for listen in listeners:
+            listen(record, headers)
 
 
 class Observed:
@@ -38,18 +51,15 @@ class Observed:
                 record.status = SWITCHED
             await send(message)
 
-        token = current.set(record)
-        try:
-            await self._app(scope, receive, told)
-        except Exception:
-            record.status = record.status or FAILED
-            raise
-        finally:
-            current.reset(token)
-            record.route = route_of(scope)
-            record.status = record.status or CLIENT_GONE
-            for listen in self._listeners:
-                listen(record, headers)
+        with observed(record, headers, self._listeners):
+            try:
+                await self._app(scope, receive, told)
+            except Exception:
+                record.status = record.status or FAILED
+                raise
+            finally:
+                record.route = route_of(scope)
+                record.status = record.status or CLIENT_GONE
 
 
 def route_of(scope: Scope) -> str:

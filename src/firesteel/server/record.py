@@ -9,13 +9,15 @@ from firesteel.types import Usage
 class Record:
     """Filled while the request is answered. No text of it, no key."""
 
-    def __init__(self, id: str, method: str, path: str) -> None:
+    def __init__(self, id: str, method: str, path: str, connection: str | None = None) -> None:
         self.id = id
+        self.connection = connection  # the id of the WebSocket that it came over
         self.method = method
         self.path = path  # as it was asked for, without the query
         self.route = ""  # with names in place of ids; empty where there is no such path
         self.started_at = time.time()
-        self.status = 0
+        self.status = 0  # that the client was sent
+        self.outcome: int | None = None  # how it ended where that is known better, as in the ledger
         self.first_text_seconds: float | None = None
         self.usages: list[tuple[float, Usage]] = []  # of each sequence that ended, and when
 
@@ -29,9 +31,11 @@ class Record:
         told: dict[str, object] = {
             "method": self.method,
             "path": self.path,
-            "status": self.status,
+            "status": self.status if self.outcome is None else self.outcome,
             "seconds": round(time.time() - self.started_at, 6),
         }
+        if self.connection is not None:
+            told["connection_id"] = self.connection
         if self.first_text_seconds is not None:
             told["ttft_seconds"] = round(self.first_text_seconds, 6)
         if usages:

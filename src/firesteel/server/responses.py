@@ -18,7 +18,7 @@ from firesteel.server.answer import EVENT_STREAM, Answer, queued
 from firesteel.server.query import choice, flag, whole_number
 from firesteel.stream import response_events, sse
 from firesteel.stream.response_events import Events, WireEvent
-from firesteel.types import Delta, Event, Finish, Progress
+from firesteel.types import Delta, Event, Failure, Finish, Progress
 from firesteel.visit import Place
 from firesteel.wire.decode import decode
 from firesteel.wire.openai_responses import CompactBody, Item, PromptBody, ResponsesBody, SteerBody
@@ -52,7 +52,7 @@ class StreamAnswer(Answer):
 
     def observe(self, event: Event) -> None:
         """Count what the engine says."""
-        if isinstance(event, Finish | Delta):
+        if isinstance(event, Delta | Failure | Finish):
             self._observe([(0, event)])
 
     async def stream_bytes(self, data: bytes) -> None:

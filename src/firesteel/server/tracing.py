@@ -73,7 +73,7 @@ class Tracing:
             start_time=int(record.started_at * NS),
             attributes=_attributes(record),
         )
-        if record.status >= 500:
+        if max(record.status, record.outcome or 0) >= 500:
             span.set_status(trace.StatusCode.ERROR)
         for ended_at, usage in record.usages:
             self._stages(span, ended_at, usage)
