@@ -116,7 +116,7 @@ class Service:
 
     def _take(self, config: ServerConfig) -> None:
         self.config = config
-        self.keyring.replace_environment(config.api_keys)
+        self.keyring.reload(config.api_keys)
         self.desk.take(config)
 
     async def close(self) -> None:

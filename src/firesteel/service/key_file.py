@@ -128,7 +128,9 @@ class KeyFile:
     @contextmanager
     def _changing(self) -> Iterator[list[Key]]:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(self.path.with_name(self.path.name + ".lock"), mode=0o600):
+        lock = self.path.with_name(self.path.name + ".lock")
+        with FileLock(lock, mode=0o600):
+            self._give_to_owner(lock)
             keys = self.load()
             yield keys
             self._replace(msgspec.json.format(msgspec.json.encode(_Document(keys))))
@@ -141,7 +143,14 @@ class KeyFile:
             file.write(content + b"\n")
             file.flush()
             os.fsync(file.fileno())
+        self._give_to_owner(part)
         part.replace(self.path)
+
+    def _give_to_owner(self, path: Path) -> None:
+        """Let a file that root makes belong to whom the keys belong, else the server could not read it."""
+        if os.geteuid() == 0:
+            status = (self.path if self.path.exists() else self.path.parent).stat()
+            os.chown(path, status.st_uid, status.st_gid)
 
 
 def _check_name(name: str) -> None:

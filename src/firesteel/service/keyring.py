@@ -57,16 +57,17 @@ class Keyring:
         self._now = now
         self._keys: dict[str, Key] = {}
         self._is_locked = False
-        self.replace_environment(environment)
         self._seen: tuple[int, ...] | None = None
+        self.reload(environment)
         if file is not None:
             self._seen = self._signature()
             self._take(file.load())
 
-    def replace_environment(self, keys: tuple[str, ...]) -> None:
-        """Take other keys in place of those of the configuration."""
-        self._environment = tuple(key.encode() for key in keys)
-        self._is_locked = self._is_locked or bool(keys)
+    def reload(self, environment: tuple[str, ...]) -> None:
+        """Take other keys in place of those of the configuration, and read the file anew before the next answer."""
+        self._environment = tuple(key.encode() for key in environment)
+        self._is_locked = self._is_locked or bool(environment)
+        self._seen = None
 
     @property
     def is_open(self) -> bool:
@@ -125,7 +126,7 @@ class Keyring:
             status = self._file.path.stat()
         except OSError:
             return None
-        return status.st_mtime_ns, status.st_ino, status.st_size, status.st_mode
+        return status.st_ctime_ns, status.st_mtime_ns, status.st_ino, status.st_size  # ctime: who may read it, too
 
 
 def _sent_key(headers: Mapping[str, str]) -> bytes:
