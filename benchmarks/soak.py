@@ -176,6 +176,7 @@ def main() -> int:
     parser.add_argument("--rate", type=float, default=6.0, help="activities a second; one is 1 to 9 requests")
     parser.add_argument("--save", type=Path)
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the server ends, too
     with tempfile.TemporaryDirectory() as name:
         with server(Path(name)) as (gateway, port):
             soak = Soak(gateway, port, 60 * options.minutes, options.rate)

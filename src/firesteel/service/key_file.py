@@ -78,6 +78,8 @@ class KeyFile:
             return msgspec.json.decode(self.path.read_bytes(), type=_Document).keys
         except FileNotFoundError:
             return []
+        except PermissionError:
+            raise ConfigError(f"this user may not read {self.path}; run: chown USER {self.path}") from None
         except (OSError, msgspec.MsgspecError) as error:
             raise ConfigError(f"{self.path} holds no keys that can be read ({error}); repair or remove it") from None
 
