@@ -69,7 +69,8 @@ def test_json(run: Run) -> None:
     document = json.loads(done.stdout)
     assert document["text"] == HELLO
     assert document["output_tokens"] > 1
-    assert set(document) == {"text", "prompt_tokens", "output_tokens", "ttft_seconds", "tokens_per_second"}
+    figures = {"prompt_tokens", "output_tokens", "ttft_seconds", "tokens_per_second"}
+    assert set(document) == {"text", "finish_reason", "guard", *figures}
     assert not done.stderr
 
 

@@ -20,9 +20,11 @@ from firesteel.cli.common import (
     engine_config,
     print_json,
 )
-from firesteel.config import EngineConfig
+from firesteel.cli.guarding import GuardOption, order_of, remarks, report_of
+from firesteel.config import EngineConfig, GuardLevel
 from firesteel.errors import RequestError
 from firesteel.types import Delta, FillPrompt, Finish, Sampling
+from firesteel.verdict import GuardOrder
 
 MIN_STOP_CHARACTERS = 4  # a shorter line, such as a closing bracket, may well stand in the insertion too
 
@@ -43,6 +45,7 @@ def complete(
     context: ContextOption = None,
     kv_type: KvTypeOption = "f16",
     yarn: YarnOption = None,
+    guard: GuardOption = "rewrite",
     json: JsonOption = False,
 ) -> None:
     """Print what the model would insert at the cursor, given the text before and after it."""
@@ -50,27 +53,38 @@ def complete(
     prompt = split_at(read_text(path), line, column)
     options = (model, backend, script, quantize, threads, context, kv_type, yarn)
     config = engine_config(*options, cache_bytes=0)  # one prompt: nothing could come back to what is idle
-    text, finish = fill(config, prompt, Sampling(temperature=temperature), max_tokens, quiet=json)
+    order = order_of(guard, prompt, str(path))
+    text, finish = fill(config, prompt, Sampling(temperature=temperature), max_tokens, guard, order, quiet=json)
     if json:
         column = column or len(prompt.prefix.rsplit("\n", 1)[-1]) + 1
         print_json({"file": str(path), "line": line, "column": column, "insertion": text, **figures(finish)})
 
 
 def fill(
-    config: EngineConfig, prompt: FillPrompt, sampling: Sampling, max_tokens: int, *, quiet: bool
+    config: EngineConfig,
+    prompt: FillPrompt,
+    sampling: Sampling,
+    max_tokens: int,
+    guard: GuardLevel,
+    order: GuardOrder | None,
+    *,
+    quiet: bool,
 ) -> tuple[str, Finish]:
     """Stream the insertion to stdout unless `quiet`; return it whole, and how it ended."""
     from firesteel.cli.local import generate, open_engine
 
     text = ""
-    with open_engine(config) as worker:
-        for event in generate(worker, prompt, sampling, max_tokens, stop_before(prompt.suffix)):
+    with open_engine(config, guard) as worker:
+        for event in generate(worker, prompt, sampling, max_tokens, stop_before(prompt.suffix), order):
             if isinstance(event, Delta):
                 text += event.text
                 if not quiet:
                     sys.stdout.write(event.text)
                     sys.stdout.flush()
     assert isinstance(event, Finish)
+    if not quiet:
+        for line in remarks(event.usage.guard, text, prompt.prefix, event.reason):
+            typer.echo(line, err=True)
     return text, event
 
 
@@ -88,6 +102,7 @@ def figures(finish: Finish) -> dict[str, object]:
         "finish_reason": finish.reason,
         "output_tokens": usage.num_output_tokens,
         "ttft_seconds": usage.queue_seconds + usage.prefill_seconds,
+        "guard": report_of(usage),
     }
 
 

@@ -6,9 +6,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from firesteel.cli.common import ensure_model
-from firesteel.config import EngineConfig
+from firesteel.cli.guarding import opener
+from firesteel.config import EngineConfig, GuardLevel
 from firesteel.errors import ContextTooLong
 from firesteel.types import Event, Failure, Finish, Prompt, Sampling, Usage, Work
+from firesteel.verdict import GuardOrder
 
 if TYPE_CHECKING:
     from firesteel.engine.worker import EngineWorker
@@ -17,13 +19,13 @@ ID = "local"
 
 
 @contextmanager
-def open_engine(config: EngineConfig) -> "Iterator[EngineWorker]":
+def open_engine(config: EngineConfig, guard: GuardLevel) -> "Iterator[EngineWorker]":
     """Yield a running engine on the configured model, which is pulled if need be; it ends with the context."""
     from firesteel.backend import open_backend
     from firesteel.engine.worker import EngineWorker
 
     ensure_model(config)
-    worker = EngineWorker(open_backend(config), config)
+    worker = EngineWorker(open_backend(config), config, open_guard=opener(guard))
     worker.start()
     try:
         yield worker
@@ -37,6 +39,7 @@ def generate(
     sampling: Sampling,
     max_tokens: int | None,
     stop: tuple[str, ...] = (),
+    guard: GuardOrder | None = None,
 ) -> Iterator[Event]:
     """Yield the events of one answer; closing the iterator cancels it. Raises RequestError, EngineFailure."""
     from firesteel.request.render import tokens_of
@@ -49,7 +52,8 @@ def generate(
     room = limit - len(tokens)
     if room < 1:
         raise ContextTooLong(f"the prompt has {len(tokens)} tokens and the context {limit}; ask for a larger --context")
-    work = Work(id=ID, tokens=tokens, sampling=sampling, max_tokens=min(max_tokens or room, room), stop=stop)
+    most = min(max_tokens or room, room)
+    work = Work(id=ID, tokens=tokens, sampling=sampling, max_tokens=most, stop=stop, guard=guard)
     events: queue.SimpleQueue[Event] = queue.SimpleQueue()
     worker.add(work, events.put)
     try:

@@ -24,9 +24,10 @@ from firesteel.cli.common import (
     engine_config,
     print_json,
 )
-from firesteel.config import EngineConfig
+from firesteel.cli.guarding import GuardOption, order_of, remarks, report_of
+from firesteel.config import EngineConfig, GuardLevel
 from firesteel.errors import RequestError
-from firesteel.types import ChatPrompt, Delta, Finish, Message, Sampling, Usage
+from firesteel.types import ChatPrompt, Delta, Finish, Message, Sampling
 
 
 def run(
@@ -46,6 +47,7 @@ def run(
     context: ContextOption = None,
     kv_type: KvTypeOption = "f16",
     yarn: YarnOption = None,
+    guard: GuardOption = "rewrite",
     json: JsonOption = False,
 ) -> None:
     """Stream the model's answer to PROMPT, then say how fast it came.
@@ -56,9 +58,10 @@ def run(
     config = engine_config(*options, cache_bytes=0)  # one prompt: nothing could come back to what is idle
     messages = [Message(role="system", content=system)] if system else []
     messages.append(Message(role="user", content=read_prompt(prompt, stdin=stdin)))
-    text, usage = answer(config, ChatPrompt(messages=tuple(messages)), max_tokens, temperature, seed, quiet=json)
+    prompted = ChatPrompt(messages=tuple(messages))
+    text, finish = answer(config, prompted, max_tokens, temperature, seed, guard, quiet=json)
     if json:
-        show_json(text, usage)
+        show_json(text, finish)
 
 
 def read_prompt(prompt: str | None, *, stdin: bool) -> str:
@@ -85,46 +88,52 @@ def answer(
     max_tokens: int | None,
     temperature: float | None,
     seed: int | None,
+    guard: GuardLevel,
     *,
     quiet: bool,
-) -> tuple[str, Usage | None]:
-    """Stream the answer to stdout unless `quiet`; return it whole. Ctrl-C keeps what was printed."""
+) -> tuple[str, Finish | None]:
+    """Stream the answer to stdout unless `quiet`; return it whole, and how it ended. Ctrl-C keeps what was printed."""
     import msgspec
 
     from firesteel.cli.local import generate, open_engine, summary
 
     parts: list[str] = []
-    usage = None
-    with open_engine(config) as worker:
+    finish = None
+    with open_engine(config, guard) as worker:
         changed = {name: value for name, value in (("temperature", temperature), ("seed", seed)) if value is not None}
         sampling: Sampling = msgspec.structs.replace(worker.backend.info.sampling, **changed)
         try:
-            for event in generate(worker, prompt, sampling, max_tokens):
+            for event in generate(worker, prompt, sampling, max_tokens, guard=order_of(guard, prompt)):
                 if isinstance(event, Delta):
                     parts.append(event.text)
                     if not quiet:
                         sys.stdout.write(event.text)
                         sys.stdout.flush()
                 elif isinstance(event, Finish):
-                    usage = event.usage
+                    finish = event
         finally:
             if parts and not quiet:
                 typer.echo()
-    if usage is not None and not quiet:
-        typer.echo(summary(usage), err=True)
-    return "".join(parts), usage
+    text = "".join(parts)
+    if finish is not None and not quiet:
+        for line in (*remarks(finish.usage.guard, text, reason=finish.reason), summary(finish.usage)):
+            typer.echo(line, err=True)
+    return text, finish
 
 
-def show_json(text: str, usage: Usage | None) -> None:
+def show_json(text: str, finish: Finish | None) -> None:
     """Print the answer and its figures as one JSON document; times in seconds."""
     from firesteel.cli.local import tokens_per_second
 
-    assert usage is not None
+    assert finish is not None
+    usage = finish.usage
     figures = {
         "text": text,
+        "finish_reason": finish.reason,
         "prompt_tokens": usage.num_prompt_tokens,
         "output_tokens": usage.num_output_tokens,
         "ttft_seconds": usage.queue_seconds + usage.prefill_seconds,
         "tokens_per_second": tokens_per_second(usage),
+        "guard": report_of(usage),
     }
     print_json(figures)

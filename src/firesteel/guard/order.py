@@ -45,6 +45,14 @@ def before(prompt: Prompt) -> str:
     return prompt.text if isinstance(prompt, TextPrompt) else ""
 
 
+def placed(order: GuardOrder, prompt: Prompt) -> GuardOrder:
+    """Return `order` with the language of the answer to `prompt`, where it is known, and the code before it."""
+    code = before(prompt)
+    language = order.language or (languages.of_file(order.path) if order.path else guessed(code))
+    context = code[-MAX_CONTEXT:] if language else ""
+    return msgspec.structs.replace(order, language=languages.named(language), context=context)
+
+
 class Guards(msgspec.Struct, frozen=True):
     """How answers are guarded: by default, and by the scope of an API key. None: they are not."""
 
@@ -62,11 +70,8 @@ class Guards(msgspec.Struct, frozen=True):
         _check(config, wish)
         if wish.mode == "off" or not (config.is_on or wish.mode):
             return None
-        code = before(request.prompts[number])
-        language = wish.language or (languages.of_file(wish.path) if wish.path else guessed(code))
         order = GuardOrder(
-            language=languages.named(language),
-            context=code[-MAX_CONTEXT:] if language else "",
+            language=wish.language,
             path=wish.path,
             is_live=wish.mode == "live" and may_be_live(request),
             level=wish.level or config.level,
@@ -77,7 +82,7 @@ class Guards(msgspec.Struct, frozen=True):
         if order.blocks and self.broken_rules:
             missing = ", ".join(self.broken_rules)
             raise GuardFailure(f"the guard does not find its own examples of {missing}; ask without `block`")
-        return order
+        return placed(order, request.prompts[number])
 
 
 NO_GUARDS = Guards()

@@ -8,6 +8,7 @@ from firesteel.errors import ContextTooLong, RequestError
 from firesteel.session.transcript import Exchange, Reason, Transcript
 from firesteel.session.updates import PromptProgress, TextAdded, TextTakenBack, Update
 from firesteel.types import Delta, EngineClient, Guarded, Message, Progress, Rewind, Sampling, Work
+from firesteel.verdict import GuardOrder
 
 BOUNDARY_TOKENS = 24  # what an answer may still say before a steer takes effect
 BETWEEN = "\n\n"  # messages that break in together
@@ -35,6 +36,7 @@ class Runtime(msgspec.Struct, frozen=True, kw_only=True):
     model: str  # identity of tokenizer and template: ids of another one are not used
     max_tokens: int | None = None  # of one answer; None = what fits
     scope: str = ""
+    guard: GuardOrder | None = None  # of each answer; None = nothing is looked for
 
 
 class Turn(msgspec.Struct, kw_only=True):
@@ -146,5 +148,11 @@ def _work(runtime: Runtime, turn: Turn, tokens: list[int], num_needed: int) -> W
             f"the conversation would take {num_needed} tokens and the context holds {runtime.context_tokens}: take "
             "exchanges back (/undo), begin a new one (/new), or start with a larger --context"
         )
-    max_tokens = min(runtime.max_tokens or room, room)
-    return Work(id=turn.id, tokens=tokens, sampling=runtime.sampling, max_tokens=max_tokens, scope=runtime.scope)
+    return Work(
+        id=turn.id,
+        tokens=tokens,
+        sampling=runtime.sampling,
+        max_tokens=min(runtime.max_tokens or room, room),
+        scope=runtime.scope,
+        guard=runtime.guard,
+    )

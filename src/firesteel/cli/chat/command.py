@@ -23,7 +23,8 @@ from firesteel.cli.common import (
     YarnOption,
     engine_config,
 )
-from firesteel.config import EngineConfig
+from firesteel.cli.guarding import GuardOption
+from firesteel.config import EngineConfig, GuardLevel
 from firesteel.errors import RequestError
 
 ONE_USER = 2  # sequences at a time: the answer, and one that has just been cancelled
@@ -46,6 +47,7 @@ def chat(
     context: ContextOption = None,
     kv_type: KvTypeOption = "f16",
     yarn: YarnOption = None,
+    guard: GuardOption = "rewrite",
     disk_cache_mb: DiskCacheOption = 4096,
     save: Annotated[bool, typer.Option("--save/--no-save", help="Keep the conversation.")] = True,
     json: Annotated[bool, typer.Option("--json", help="Read lines from stdin, print one JSON line per turn.")] = False,
@@ -57,7 +59,7 @@ def chat(
     own = {"max_live": ONE_USER, "disk_bytes": disk_cache_mb * 1_000_000}
     config = engine_config(model, backend, script, quantize, threads, context, kv_type, yarn, **own)
     which = conversation_id(id, resume=resume)
-    status = start(config, (temperature, seed, max_tokens), system, which, json=json, save=save)
+    status = start(config, (temperature, seed, max_tokens), guard, system, which, json=json, save=save)
     raise typer.Exit(status)
 
 
@@ -78,6 +80,7 @@ def conversation_id(id: str | None, *, resume: bool) -> str | None:
 def start(
     engine: EngineConfig,
     sampling: tuple[float | None, int | None, int | None],
+    guard: GuardLevel,
     system: str | None,
     resume: str | None,
     *,
@@ -91,7 +94,7 @@ def start(
     for price in prices(engine):
         typer.echo(price, err=True)
     temperature, seed, max_tokens = sampling
-    settings = Settings(engine=engine, temperature=temperature, seed=seed, max_tokens=max_tokens)
+    settings = Settings(engine=engine, temperature=temperature, seed=seed, max_tokens=max_tokens, guard=guard)
     if json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         from firesteel.cli.chat import pipe
 

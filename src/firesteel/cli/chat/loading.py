@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import msgspec
 
-from firesteel.config import EngineConfig
+from firesteel.cli.guarding import opener, order_of
+from firesteel.config import EngineConfig, GuardLevel
 from firesteel.session.turn import Runtime
 from firesteel.types import ChatPrompt, Message, Tokenizer
 
@@ -24,6 +25,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     seed: int | None = None
     max_tokens: int | None = None
+    guard: GuardLevel = "rewrite"
 
     @property
     def name(self) -> str:
@@ -70,7 +72,7 @@ def load(settings: Settings, on_crash: Callable[[], None] = lambda: None) -> Loa
     from firesteel.engine.worker import EngineWorker
 
     backend = open_backend(settings.engine)
-    worker = EngineWorker(backend, settings.engine, on_crash)
+    worker = EngineWorker(backend, settings.engine, on_crash, open_guard=opener(settings.guard))
     worker.start()
     return Loaded(worker, runtime_of(worker, settings))
 
@@ -87,6 +89,7 @@ def runtime_of(worker: "EngineWorker", settings: Settings) -> Runtime:
         context_tokens=min(backend.capabilities.num_cells, backend.info.context_length),
         model=identity(backend.tokenizer),
         max_tokens=settings.max_tokens,
+        guard=order_of(settings.guard, ChatPrompt(messages=())),
     )
 
 

@@ -9,6 +9,7 @@ import typer
 
 from firesteel.cli.chat import storage
 from firesteel.cli.chat.loading import Settings
+from firesteel.cli.guarding import remarks, report_of
 from firesteel.cli.local import tokens_per_second
 from firesteel.cli.talk import Chat, open_chat
 from firesteel.errors import FiresteelError, RequestError
@@ -24,9 +25,9 @@ def run(settings: Settings, *, system: str | None, resume: str | None, json: boo
         if resume is None:
             chat.conversation.id = storage.new_id()
         for line in _lines():
-            turn = _turn(chat, line)
+            turn, told = _turn(chat, line)
             status |= "error" in turn
-            _print(turn, json=json)
+            _print(turn, told, json=json)
             if save:
                 storage.save(chat.conversation)
     return status
@@ -43,8 +44,8 @@ def _lines() -> Iterable[str]:
             yield text
 
 
-def _turn(chat: Chat, text: str) -> dict[str, Any]:
-    """Ask, and return what `--json` prints; times in seconds."""
+def _turn(chat: Chat, text: str) -> tuple[dict[str, Any], list[str]]:
+    """Ask, and return what `--json` prints, times in seconds, and what people are told of the guard."""
     updates: list[Update] = []
     try:
         updates += chat.stream(text)
@@ -53,25 +54,29 @@ def _turn(chat: Chat, text: str) -> dict[str, Any]:
     last = updates[-1]
     for update in updates:
         if isinstance(update, Failed):
-            return {"user": text, "error": {"code": update.code, "message": update.message}}
+            return {"user": text, "error": {"code": update.code, "message": update.message}}, []
     assert isinstance(last, Ended)
-    usage = last.usage
-    return {
+    usage, said = last.usage, chat.conversation.exchanges[-1].answer
+    turn = {
         "user": text,
-        "text": chat.conversation.exchanges[-1].answer,
+        "text": said,
         "finish_reason": last.reason,
         "prompt_tokens": usage.num_prompt_tokens,
         "cached_tokens": usage.num_cached_tokens,
         "output_tokens": usage.num_output_tokens,
         "ttft_seconds": usage.queue_seconds + usage.prefill_seconds,
         "tokens_per_second": tokens_per_second(usage),
+        "guard": report_of(usage),
     }
+    return turn, remarks(usage.guard, said)
 
 
-def _print(turn: dict[str, Any], *, json: bool) -> None:
+def _print(turn: dict[str, Any], told: list[str], *, json: bool) -> None:
     if json:
         typer.echo(msgspec.json.encode(turn).decode())
     elif "error" in turn:
         typer.echo(f"error: {turn['error']['message']}", err=True)
     else:
         typer.echo(turn["text"])
+        for line in told:
+            typer.echo(line, err=True)

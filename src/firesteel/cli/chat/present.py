@@ -2,6 +2,7 @@
 
 from firesteel.cli.chat.screen import Screen
 from firesteel.cli.chat.status import Status
+from firesteel.cli.guarding import remarks
 from firesteel.session.conversation import Conversation
 from firesteel.session.updates import (
     Ended,
@@ -14,7 +15,11 @@ from firesteel.session.updates import (
     Update,
 )
 
-REMARKS = {"cancelled": "(interrupted)", "length": "(cut: the context is full, or --max-tokens is reached)"}
+REMARKS = {
+    "cancelled": "(interrupted)",
+    "length": "(cut: the context is full, or --max-tokens is reached)",
+    "content_filter": "(ended by the guard)",
+}
 
 
 def present(update: Update, conversation: Conversation, screen: Screen, status: Status, now: float) -> None:
@@ -35,6 +40,8 @@ def present(update: Update, conversation: Conversation, screen: Screen, status: 
         screen.end_answer()
         if remark := REMARKS.get(update.reason):
             screen.note(remark)
+        for line in remarks(update.usage.guard, conversation.exchanges[-1].answer if conversation.exchanges else ""):
+            screen.note(line)
     elif isinstance(update, Failed):
         status.end(None)
         screen.end_answer()
