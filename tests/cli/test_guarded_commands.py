@@ -12,6 +12,7 @@ from firesteel.cli.chat.loading import Settings
 from firesteel.cli.guarding import remarks
 from firesteel.cli.talk import open_chat
 from firesteel.config import EngineConfig
+from firesteel.verdict import GuardReport
 from tests.server.live import environment, firesteel
 
 BAD = "os.system('ls ' + x)"
@@ -65,12 +66,11 @@ def test_a_milder_guard_changes_nothing_and_names_the_line(ask: Ask) -> None:
     assert "guard" not in ask("run", "go", "--guard", "off").stderr
 
 
-def test_a_guard_that_blocks_ends_the_answer(ask: Ask) -> None:
-    done = ask("run", "go", "--guard", "block")
-    assert BAD not in done.stdout
-    assert done.returncode == 0
-    assert "guard: the answer ends here" in done.stderr
-    assert json.loads(ask("run", "go", "--json", "--guard", "block").stdout)["finish_reason"] == "content_filter"
+def test_a_guard_that_blocks_lets_nothing_through(ask: Ask) -> None:
+    done = json.loads(ask("run", "go", "--json", "--guard", "block").stdout)
+    assert BAD not in done["text"]
+    assert done["guard"]["findings"] == []
+    assert done["finish_reason"] == "stop"  # the script has nothing else to say
 
 
 def test_complete_knows_the_language_by_the_file_and_counts_its_lines(ask: Ask, hole: str) -> None:
@@ -113,3 +113,10 @@ def test_a_conversation_goes_on_from_what_the_guard_left(tmp_path: Path) -> None
 
 def test_nothing_is_said_where_all_was_well() -> None:
     assert remarks(None, "") == []
+    assert remarks(GuardReport(version="1", is_live=False), "x = 1\n") == []
+
+
+def test_an_answer_that_was_ended_and_a_guard_that_broke_are_told() -> None:
+    ended, broke = remarks(GuardReport(version="1", is_live=False, num_failures=1), "", reason="content_filter")
+    assert "the answer ends here" in ended
+    assert "its silence means nothing" in broke
