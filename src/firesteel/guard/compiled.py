@@ -4,8 +4,6 @@ A database belongs to the expressions, to the library and to the processor, whic
 library checks what it loads; whatever it does not take is compiled anew.
 """
 
-import os
-import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
 from hashlib import blake2b
@@ -14,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from firesteel import config, machine
+from firesteel.atomic import replace_file
 
 
 def database(name: str, expressions: Sequence[str]) -> Any:
@@ -45,21 +44,9 @@ def _made(path: Path, name: str, expressions: Sequence[str]) -> Any:
     encoded, count = [expression.encode() for expression in expressions], len(expressions)
     made.compile(expressions=encoded, ids=list(range(count)), elements=count, flags=[0] * count)
     with suppress(OSError):  # a folder that cannot be written costs the time again, and nothing else
-        _keep(path, hyperscan.dumpb(made))
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        replace_file(path, hyperscan.dumpb(made))
         for other in path.parent.glob(f"{name}-*.hs"):
             if other != path:
                 other.unlink(missing_ok=True)
     return made
-
-
-def _keep(path: Path, data: bytes) -> None:
-    """Write the file whole or not at all; only the owner may read or change it."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        os.replace(temporary, path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise

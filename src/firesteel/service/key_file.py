@@ -14,6 +14,7 @@ from typing import Literal, get_args
 import msgspec
 from filelock import FileLock
 
+from firesteel.atomic import replace_file
 from firesteel.errors import ConfigError
 
 KeyScope = Literal["generate", "models", "metrics"]
@@ -135,18 +136,8 @@ class KeyFile:
             self._give_to_owner(lock)
             keys = self.load()
             yield keys
-            self._replace(msgspec.json.format(msgspec.json.encode(_Document(keys))))
-
-    def _replace(self, content: bytes) -> None:
-        """Write the file whole; a reader sees the old one or the new one, also after a crash."""
-        part = self.path.with_name(self.path.name + ".part")
-        part.unlink(missing_ok=True)
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-            file.write(content + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        self._give_to_owner(part)
-        part.replace(self.path)
+            content = msgspec.json.format(msgspec.json.encode(_Document(keys))) + b"\n"
+            replace_file(self.path, content, is_synced=True, prepare=self._give_to_owner)
 
     def _give_to_owner(self, path: Path) -> None:
         """Let a file that root makes belong to whom the keys belong, else the server could not read it."""

@@ -1,9 +1,7 @@
 """Conversations on disk: `home()/conversations/<id>.json`, for their owner's eyes only."""
 
-import os
 import re
 import secrets
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +9,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from firesteel import config
+from firesteel.atomic import replace_file
 from firesteel.errors import RequestError
 from firesteel.session.conversation import Conversation
 from firesteel.session.transcript import Saved
@@ -45,14 +44,7 @@ def save(conversation: Conversation) -> bool:
     if not (document.get("exchanges") or document.get("waiting") or path.exists()):
         return False
     folder().mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=folder(), prefix=".", suffix=".part")  # mode 0600
-    try:
-        with open(handle, "wb") as file:
-            file.write(msgspec.json.encode(document))
-        os.replace(name, path)
-    except BaseException:
-        os.unlink(name)
-        raise
+    replace_file(path, msgspec.json.encode(document))
     return True
 
 

@@ -5,15 +5,14 @@ left alone.
 """
 
 import json
-import os
 import shutil
-import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
+from firesteel.atomic import replace_file
 from firesteel.errors import ConfigError
 
 Format = Literal["json", "toml", "yaml", "text"]
@@ -58,12 +57,7 @@ def write(path: Path, text: str, *, now: datetime) -> Path | None:
     if path.exists():
         backup = path.with_name(f"{path.name}.{now:%Y%m%d-%H%M%S}.bak")
         shutil.copy2(path, backup)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with open(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-    if backup is not None:
-        shutil.copymode(backup, temporary)
-    os.replace(temporary, path)
+    replace_file(path, text.encode(), prepare=lambda part: shutil.copymode(backup, part) if backup else None)
     return backup
 
 

@@ -4,7 +4,6 @@ Counts and times only, no text. Kept where KV may be kept on disk, and nowhere e
 """
 
 import logging
-import os
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import msgspec
 
 from firesteel import machine
+from firesteel.atomic import replace_file
 from firesteel.config import EngineConfig, learned_folder
 from firesteel.engine.cost import StepCost
 from firesteel.engine.draft.calibration import Calibration
@@ -56,9 +56,6 @@ def save(path: Path, cost: StepCost, calibration: Calibration) -> None:
     text = msgspec.json.encode(Learned(VERSION, cost.dump(), calibration.dump()))
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = path.with_suffix(f".{os.getpid()}.tmp")
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            file.write(text)
-        draft.replace(path)
+        replace_file(path, text)
     except OSError as error:
         log.warning("what was learned of step costs could not be kept: %s", error)
