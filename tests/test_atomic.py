@@ -23,9 +23,10 @@ def test_it_is_prepared_before_it_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_text("old")
 
-    def prepare(part: Path) -> None:
-        assert (part.read_text(), path.read_text()) == ("new", "old")
-        part.chmod(0o640)
+    def prepare(file: int, folder: int) -> None:
+        assert (os.fstat(file).st_size, path.read_text()) == (3, "old")
+        assert os.path.samestat(os.fstat(folder), tmp_path.stat())
+        os.fchmod(file, 0o640)
 
     replace_file(path, b"new", prepare=prepare)
     assert path.stat().st_mode & 0o777 == 0o640
@@ -35,7 +36,7 @@ def test_it_is_prepared_before_it_is_seen(tmp_path: Path) -> None:
 def test_what_fails_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
-    def fail(_: object) -> None:
+    def fail(*_: object) -> None:
         raise error
 
     path = tmp_path / "file"

@@ -143,19 +143,6 @@ def test_a_file_that_can_be_read_again_is_read(file: KeyFile) -> None:
     assert ring.identify({"x-api-key": secret}).key
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
-def test_keys_that_root_makes_belong_to_whom_the_folder_belongs(file: KeyFile) -> None:
-    file.path.parent.mkdir()
-    os.chown(file.path.parent, 12_345, 12_346)
-    for name in ("anna", "bert"):
-        file.create(name)
-        owners = {(path.stat().st_uid, path.stat().st_gid) for path in file.path.parent.iterdir()}
-        assert owners == {(12_345, 12_346)}
-    os.chown(file.path, 54_321, 54_321)
-    file.revoke("anna")
-    assert file.path.stat().st_uid == 54_321
-
-
 def test_names_are_taken_once_and_ids_never_again(file: KeyFile) -> None:
     first, _ = file.create("anna")
     with pytest.raises(ConfigError, match="revoke it first"):

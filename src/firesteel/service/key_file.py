@@ -3,24 +3,27 @@
 import os
 import re
 import secrets
+import stat
 import time
 from base64 import b32encode
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import sha256
+from itertools import chain
 from pathlib import Path
 from typing import Literal, get_args
 
 import msgspec
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from firesteel.atomic import replace_file
+from firesteel.atomic import create_in, opened_folder, replace_file
 from firesteel.errors import ConfigError
 
 KeyScope = Literal["generate", "models", "metrics"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 
 MAX_NAME = 64
+LOCK_SECONDS = 10
 SECRET_BYTES = 32  # so much chance needs no slow hash
 _KEY = re.compile(r"fs-([a-z2-7]{8})-[A-Za-z0-9_-]{43}")
 
@@ -74,6 +77,8 @@ class KeyFile:
     def load(self) -> list[Key]:
         """Return all keys, the revoked ones too; none when there is no file. Raises ConfigError."""
         try:
+            if self.path.is_dir():
+                raise ConfigError(f"{self.path} is a folder; name a file, as in {self.path / 'keys.json'}")
             if self.path.stat().st_mode & 0o077:
                 raise ConfigError(f"{self.path} can be read by others; run: chmod 600 {self.path}")
             return msgspec.json.decode(self.path.read_bytes(), type=_Document).keys
@@ -96,9 +101,12 @@ class KeyFile:
     ) -> tuple[Key, str]:
         """Add a key; return what is kept of it, and the key itself, which nobody can see again.
 
-        Raises ConfigError when `name` is taken by a key that has not ended, or is no name, or `expires` is over.
+        Raises ConfigError when `name` is taken by a key that has not ended, or is no name, or one of `models` is
+        none, or `expires` is over.
         """
         _check_name(name)
+        if not all(model.strip() for model in models):
+            raise ConfigError("an empty name of a model; name one that is served, or leave `--model` out for all")
         if expires is not None and expires <= self._now():
             raise ConfigError("`expires` is not in the future; name a later day, or 30d from now")
         with self._changing() as keys:
@@ -120,30 +128,56 @@ class KeyFile:
         return key, secret
 
     def revoke(self, wanted: str) -> Key:
-        """Revoke the key whose id or name is `wanted`. Raises ConfigError when there is none."""
+        """Revoke the key whose id is `wanted`, else the one that has this name and has not ended.
+
+        Raises ConfigError when there is none.
+        """
+        now = self._now()
         with self._changing() as keys:
-            for place, key in enumerate(keys):
-                if wanted in (key.id, key.name) and key.revoked is None:
-                    keys[place] = msgspec.structs.replace(key, revoked=int(self._now()))
-                    return keys[place]
-            raise ConfigError(f"there is no valid key {wanted!r}; see `firesteel keys list`")
+            ids = (place for place, key in enumerate(keys) if key.id == wanted and key.revoked is None)
+            names = (place for place, key in enumerate(keys) if key.name == wanted and not key.has_ended(now))
+            place = next(chain(ids, names), None)
+            if place is None:
+                raise ConfigError(f"there is no valid key {wanted!r}; see `firesteel keys list`")
+            keys[place] = msgspec.structs.replace(keys[place], revoked=int(now))
+        return keys[place]
 
     @contextmanager
     def _changing(self) -> Iterator[list[Key]]:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         lock = self.path.with_name(self.path.name + ".lock")
-        with FileLock(lock, mode=0o600):
-            self._give_to_owner(lock)
-            keys = self.load()
-            yield keys
-            content = msgspec.json.format(msgspec.json.encode(_Document(keys))) + b"\n"
-            replace_file(self.path, content, is_synced=True, prepare=self._give_to_owner)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._make(lock)
+            with FileLock(lock, timeout=LOCK_SECONDS, mode=0o600):
+                keys = self.load()
+                yield keys
+                content = msgspec.json.format(msgspec.json.encode(_Document(keys))) + b"\n"
+                replace_file(self.path, content, is_synced=True, prepare=self._give_to_owner)
+        except Timeout:
+            raise ConfigError(f"another process has held {lock} for {LOCK_SECONDS} s; end it, or try again") from None
+        except OSError as error:
+            raise ConfigError(
+                f"{self.path} cannot be changed ({error}); run this as its owner, or correct --keys"
+            ) from None
 
-    def _give_to_owner(self, path: Path) -> None:
+    def _make(self, lock: Path) -> None:
+        """Make the file that is locked, unless it is there; then it may be a link, and stays whose it is."""
+        with opened_folder(lock.parent) as folder, suppress(FileExistsError):
+            descriptor = create_in(folder, lock.name)
+            try:
+                self._give_to_owner(descriptor, folder)
+            finally:
+                os.close(descriptor)
+
+    def _give_to_owner(self, file: int, folder: int) -> None:
         """Let a file that root makes belong to whom the keys belong, else the server could not read it."""
-        if os.geteuid() == 0:
-            status = (self.path if self.path.exists() else self.path.parent).stat()
-            os.chown(path, status.st_uid, status.st_gid)
+        if os.geteuid() != 0:
+            return
+        owner = os.fstat(folder)
+        with suppress(FileNotFoundError):
+            status = os.lstat(self.path.name, dir_fd=folder)
+            owner = status if stat.S_ISREG(status.st_mode) else owner
+        os.fchown(file, owner.st_uid, owner.st_gid)
 
 
 def _check_name(name: str) -> None:

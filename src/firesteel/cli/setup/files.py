@@ -5,7 +5,9 @@ left alone.
 """
 
 import json
+import os
 import shutil
+import stat
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -57,7 +59,8 @@ def write(path: Path, text: str, *, now: datetime) -> Path | None:
     if path.exists():
         backup = path.with_name(f"{path.name}.{now:%Y%m%d-%H%M%S}.bak")
         shutil.copy2(path, backup)
-    replace_file(path, text.encode(), prepare=lambda part: shutil.copymode(backup, part) if backup else None)
+    mode = stat.S_IMODE(path.stat().st_mode) if backup else 0o600
+    replace_file(path, text.encode(), prepare=lambda file, _: os.fchmod(file, mode))
     return backup
 
 
