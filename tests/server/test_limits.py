@@ -86,6 +86,63 @@ def read_until_reset(wire: Wire) -> tuple[int, bytes]:
     return unchunked(raw) if raw else (431, b"headers_too_large")  # the reset overtook the answer, which TCP allows
 
 
+ENDLESS = {
+    "trailers": (b"0\r\n", b"x-trailer: %s\r\n" % (b"y" * 1000)),
+    "one trailer": (b"0\r\nx: ", b"y" * 1000),
+    "an extension": (b"1;", b"y" * 1000),
+}
+
+
+def is_hung_up_on(wire: Wire, unit: bytes) -> bool:
+    """Send `unit` for ever, which is 64 MB, and return whether the server hung up before its end."""
+    try:
+        for _ in range(64):
+            wire.socket.sendall(unit * (1_000_000 // len(unit)))
+    except OSError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("path", [b"/v1/chat/completions", b"/health"], ids=["awaited", "answered by a 405"])
+@pytest.mark.parametrize("what", ENDLESS)
+def test_what_is_neither_head_nor_body_has_an_end(limited: Live, what: str, path: bytes) -> None:
+    begin, unit = ENDLESS[what]
+    with Wire(limited.port) as wire:
+        wire.socket.sendall(b"POST " + path + b" HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n" + begin)
+        assert is_hung_up_on(wire, unit)
+
+
+def test_the_unread_rest_of_a_refused_request_has_an_end(limited: Live) -> None:
+    with Wire(limited.port) as wire:
+        wire.socket.sendall(b"POST /health HTTP/1.1\r\nhost: x\r\ncontent-length: 100000000\r\n\r\n")
+        assert b" 405 " in wire.read().split(b"\r\n")[0]
+        assert is_hung_up_on(wire, b"y")
+
+
+def test_trailers_are_no_headers(limited: Live) -> None:
+    with Wire(limited.port) as wire:
+        wire.socket.sendall(
+            HEAD + b"transfer-encoding: chunked\r\n\r\n0\r\nx-request-id: late\r\nconnection: close\r\n\r\n"
+        )
+        assert b"late" not in wire.read()
+
+
+def test_blank_lines_between_requests_are_a_head_that_is_late(limited: Live) -> None:
+    with Wire(limited.port) as wire:
+        wire.socket.sendall(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n")
+        assert b" 200 " in wire.read().split(b"\r\n")[0]
+        wire.socket.sendall(b"\r\n")
+        assert answered(wire)[0] == 408
+
+
+def test_a_refused_request_that_turns_out_to_be_no_http_has_one_answer(limited: Live) -> None:
+    with Wire(limited.port) as wire:
+        wire.socket.sendall(b"POST /health HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n")
+        assert b" 405 " in wire.read().split(b"\r\n")[0]
+        wire.socket.sendall(b"zz\r\n")
+        assert wire.read_to_end() == b""
+
+
 def test_a_body_too_large_is_refused_before_it_is_sent(limited: Live) -> None:
     with Wire(limited.port) as wire:
         wire.socket.sendall(HEAD + b"connection: close\r\ncontent-length: 1000001\r\n\r\n")
@@ -154,6 +211,27 @@ def test_a_half_sent_request_behind_a_stream_does_not_mix_into_it(limited: Live)
             pass
     assert raw.count(b"HTTP/1.1 ") == 1
     assert b"request_timeout" not in raw
+
+
+def test_a_broken_body_behind_a_stream_does_not_mix_into_it(limited: Live) -> None:
+    body = json.dumps(chat_body("slow", stream=True, max_tokens=300)).encode()
+    with Wire(limited.port) as wire:
+        first = HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
+        wire.socket.sendall(first + HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n")
+        assert b"invalid_http" not in read_until_reset(wire)[1]
+
+
+@pytest.mark.parametrize("pad", [100, 120_000])
+def test_the_end_of_a_body_is_not_counted_as_the_next_head(limited: Live, pad: int) -> None:
+    body = json.dumps(chat_body("slow", max_tokens=20)).encode() + b" " * pad
+    head = HEAD + b"content-length: %d\r\n\r\n" % len(body)
+    with Wire(limited.port) as wire:
+        wire.socket.sendall(head + body[:10])
+        time.sleep(0.2)  # so that what follows is one read
+        wire.socket.sendall(body[10:] + b"GET /health HTTP/1.1\r\nconnection: clo")
+        time.sleep(0.1)
+        wire.socket.sendall(b"se\r\nhost: x\r\n\r\n")
+        assert wire.read_to_end().count(b"HTTP/1.1 200 ") == 2
 
 
 def test_a_request_in_time_is_answered(limited: Live) -> None:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from tests.request.test_infill import LLAMA_VIM
-from tests.server.live import Live, chunks_of, serving
+from tests.server.live import Live, Wire, chat_body, chunks_of, serving
 
 FIELDS = ["content", "timings/prompt_n", "timings/predicted_n", "timings/predicted_ms", "truncated", "tokens_cached"]
 
@@ -74,6 +74,14 @@ def test_props_and_slots_and_models(server: Live) -> None:
     (card,) = server.http.get("/v1/models").json()["data"]
     assert card["max_model_len"] == card["context_length"] == card["meta"]["n_ctx"] == context
     assert server.http.get("/health").json()["status"] == "ok"
+
+
+def test_no_free_slot_is_a_503_that_says_when() -> None:
+    with serving("--max-live", "1") as live, Wire(live.port) as wire:
+        wire.post(chat_body("stall", stream=True)).read()
+        response = live.http.get("/slots?fail_on_no_slot=1")
+        assert response.status_code == 503
+        assert int(response.headers["retry-after"]) >= 1
 
 
 @pytest.mark.parametrize("path", ["/props", "/slots", "/infill"])

@@ -11,6 +11,8 @@ from websockets.sync.client import connect
 from websockets.typing import Origin
 
 from firesteel.server.origins import is_own
+from firesteel.service.headers import limit_headers
+from firesteel.service.limiter import REQUESTS, TOKENS, Standing
 from tests.server.live import Live, chat_body, serving
 
 PAGE = "https://editor.example"
@@ -45,6 +47,15 @@ def test_a_page_that_may_call_is_told_so(open_to_one: Live) -> None:
     assert response.headers["access-control-allow-origin"] == PAGE
     assert "access-control-allow-credentials" not in response.headers
     assert open_to_one.http.get("/v1/models", headers={"origin": "https://evil.example"}).status_code == 403
+
+
+@pytest.mark.parametrize("kind", ["chat", "messages"])
+def test_a_page_is_shown_each_header_of_the_limits_by_its_name(open_to_one: Live, kind: str) -> None:
+    shown = open_to_one.http.get("/v1/models", headers={"origin": PAGE}).headers["access-control-expose-headers"]
+    names = [name.strip() for name in shown.split(",")]
+    assert not [name for name in names if "*" in name]
+    standings = [Standing(kind=what, limit=1, remaining=1, reset=0) for what in (REQUESTS, TOKENS)]
+    assert {name.decode() for name, _ in limit_headers(standings, kind)} <= set(names)
 
 
 def test_a_socket_of_a_foreign_page_is_refused(open_to_one: Live) -> None:

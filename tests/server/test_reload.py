@@ -57,6 +57,7 @@ def test_a_new_key_counts_and_a_stream_goes_on(configured: Configured) -> None:
         ("prot = 1", "did you mean `port`"),
         ('api_key = "a,"\nport = "x"', "`port` takes a whole number"),
         ("[", "is not TOML"),
+        ("port = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
     ],
 )
 def test_a_file_that_cannot_be_keeps_the_old_settings(configured: Configured, text: str, reason: str) -> None:

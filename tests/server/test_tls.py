@@ -77,9 +77,10 @@ def test_a_bad_file_at_reload_keeps_the_old_certificate(tmp_path: Path) -> None:
     files, others = Files(tmp_path), Files(tmp_path, "b")
     tls = Tls(files.config())
     with pytest.raises(ConfigError):
-        tls.take(files.config(tls_key=str(others.key)))
+        tls.check(files.config(tls_key=str(others.key)))
     with pytest.raises(ConfigError, match="restart"):
-        tls.take(ServerConfig())
+        tls.check(ServerConfig())
+    tls.check(files.config())
     tls.take(files.config())
 
 
@@ -103,6 +104,30 @@ def test_a_renewed_certificate_is_served_while_a_stream_goes_on(tmp_path: Path) 
             with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
                 get(live, first)
             assert "data: [DONE]" in list(lines)
+
+
+def test_a_reload_that_is_refused_takes_no_certificate(tmp_path: Path) -> None:
+    first, second, file = Files(tmp_path), Files(tmp_path, "b"), tmp_path / "firesteel.toml"
+    text = f'tls.cert = "{first.cert}"\ntls.key = "{first.key}"\n'
+    file.write_text(text)
+    with serving("--config", str(file), verify=first.trusting()) as live:
+        second.write(first.cert, first.key)
+        file.write_text(text + 'guard_actions = ["nonsense"]')
+        live.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "the old settings stay" in live.log.read_text(), "the refusal")
+        assert get(live, first) == 200
+
+
+def test_a_server_without_tls_does_not_say_that_it_took_it(tmp_path: Path) -> None:
+    files, file = Files(tmp_path), tmp_path / "firesteel.toml"
+    file.write_text("")
+    with serving("--config", str(file)) as live:
+        file.write_text(f'tls.cert = "{files.cert}"\ntls.key = "{files.key}"')
+        live.process.send_signal(signal.SIGHUP)
+        wait_for(lambda: "reload" in live.log.read_text(), "the reload")
+        log = live.log.read_text()
+    assert "the old settings stay: `tls.cert` and `tls.key` cannot be given" in log
+    assert "restart it" in log
 
 
 def test_the_server_speaks_no_plain_http_then(tmp_path: Path) -> None:

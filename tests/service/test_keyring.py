@@ -51,7 +51,8 @@ def test_a_key_is_known_and_stands_nowhere(file: KeyFile) -> None:
     key, secret = file.create("anna", models=("scripted",), tokens_per_minute=7)
     assert id_of(secret) == key.id
     assert key.hash == hash_of(secret)
-    for header in ({"authorization": f"bearer {secret}"}, {"x-api-key": secret}):
+    behind_a_proxy = {"authorization": "Basic dTpw", "x-api-key": secret}
+    for header in ({"authorization": f"bearer {secret}"}, {"x-api-key": secret}, behind_a_proxy):
         caller = Keyring(file).identify(header)
         assert (caller.key, caller.models, caller.tokens_per_minute) == (key.id, ("scripted",), 7)
     part = secret.split("-", 2)[2]

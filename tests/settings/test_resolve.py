@@ -56,6 +56,21 @@ def test_each_setting_fills_a_field_that_is_there_and_says_what_it_is_for(name: 
     assert not (SETTINGS[name].is_live and owner == "engine"), "only the server's settings can change while it runs"
 
 
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("port = " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+        ("port = " + "{a = " * 5000 + "1" + "}" * 5000, "nested too deeply"),
+        ("a." * 5000 + "b = 1", "nested too deeply"),
+        ("port = " + "9" * 5000, "is not TOML"),
+    ],
+    ids=["lists", "tables", "dotted", "digits"],
+)
+def test_a_file_that_would_break_its_reader_is_a_clear_error(text: str, reason: str) -> None:
+    with pytest.raises(ConfigError, match=f"given.toml {'is ' * (reason[0] == 'n')}{reason}"):
+        read(text)
+
+
 @pytest.mark.parametrize("name", SETTINGS)
 def test_the_default_of_each_setting_is_one_that_it_takes(name: str) -> None:
     setting = SETTINGS[name]

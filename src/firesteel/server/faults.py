@@ -9,15 +9,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from firesteel.errors import FiresteelError, NotReady, RequestError
+from firesteel.errors import FiresteelError, Overloaded, RequestError
 from firesteel.wire.errors import encode_error
 
 
 async def _error(request: Request, error: Exception) -> Response:
     assert isinstance(error, FiresteelError)
     headers = {"x-request-id": getattr(request.state, "request_id", "")}
-    if isinstance(error, NotReady):
-        headers["retry-after"] = str(ceil(error.retry_after))
+    if isinstance(error, Overloaded):
+        headers["retry-after"] = str(max(1, ceil(error.retry_after)))
     return Response(encode_error(error, _kind(request)), error.status, headers, media_type="application/json")
 
 

@@ -15,9 +15,18 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from starlette.websockets import WebSocket
 
 from firesteel.errors import ForeignOrigin
+from firesteel.service.headers import LIMIT_HEADERS
 from firesteel.wire.errors import encode_error
 
-EXPOSED = ("x-request-id", "request-id", "openai-processing-ms", "retry-after", "x-ratelimit-*")
+EXPOSED = (  # to pages, each by its name: there is no `x-*`
+    "x-request-id",
+    "request-id",
+    "openai-processing-ms",
+    "retry-after",
+    "x-firesteel-queue-position",
+    "x-firesteel-queue-seconds",
+    *LIMIT_HEADERS,
+)
 
 
 class Origins:

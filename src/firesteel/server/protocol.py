@@ -15,6 +15,7 @@ from firesteel.wire.errors import encode_error
 
 MAX_HEAD_BYTES = 64 * 1024
 UNREAD_SECONDS = 10.0  # that an answered client may go on sending a body nobody wants
+UNREAD_BODIES = 2  # and how much of it, in largest bodies
 CROWDED_RETRY_SECONDS = 5.0
 
 
@@ -23,7 +24,8 @@ class LimitedProtocol(HttpToolsProtocol):
 
     read_config: Callable[[], ServerConfig]
     _timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _fruitless_bytes = 0  # since the parser last got anywhere: of a head, of trailers, between requests
+    _unread_bytes = 0
     _is_in_head = True
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -42,31 +44,47 @@ class LimitedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes; a head that grows too large is refused before it is whole."""
+        """Take bytes; a head, or trailers, that grow too large are refused before they are whole."""
         if self.transport.is_closing():
             return
+        if self.timeout_keep_alive_task is not None:  # it was idle: blank lines too are the beginning of a head
+            self._await_head()
+        self._fruitless_bytes += len(data)
         super().data_received(data)
-        if self._is_in_head and self.parser is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(HeadTooLarge(f"the request's head exceeds {MAX_HEAD_BYTES} bytes; send fewer headers"))
+        if self._fruitless_bytes > MAX_HEAD_BYTES:
+            message = f"the request's head, or its trailers, exceed {MAX_HEAD_BYTES} bytes; send fewer headers"
+            self._refuse(HeadTooLarge(message))
+        elif self._is_unwanted():
+            self._unread_bytes += len(data)
+            if self._unread_bytes > UNREAD_BODIES * self.read_config().max_body_bytes:
+                self.transport.close()
 
     def on_message_begin(self) -> None:
         """A request begins: its head must be here in time."""
         super().on_message_begin()
-        self._is_in_head, self._head_bytes = True, 0
+        self._is_in_head, self._fruitless_bytes, self._unread_bytes = True, 0, 0
         self._await_head()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; one behind the body is none, since whoever it would speak to has decided already."""
+        if self._is_in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is here."""
-        self._is_in_head = False
+        self._is_in_head, self._fruitless_bytes = False, 0
         self._stop_timer()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Some of the body is here."""
+        self._fruitless_bytes = 0
+        super().on_body(body)
 
     def on_response_complete(self) -> None:
         """The answer is out; a client that still sends its body is not read for ever."""
         super().on_response_complete()
-        if self.cycle is not None and self.cycle.more_body and not self.transport.is_closing():
+        if self._is_unwanted() and not self.transport.is_closing():
             self._stop_timer()
             self._timer = self.loop.call_later(UNREAD_SECONDS, self.transport.close)
 
@@ -117,10 +135,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self.transport.close()
 
+    def _is_unwanted(self) -> bool:
+        """Return whether what comes now is the rest of a request that is answered already."""
+        return self.cycle is not None and self.cycle.response_complete and self.cycle.more_body
+
     def _is_amid_answer(self) -> bool:
-        """Return whether what is written now would be read as a part of another answer."""
-        is_answering = self.cycle is not None and not self.cycle.response_complete
-        return is_answering and (self.cycle.response_started or self._is_in_head)
+        """Return whether what is written now would be read as a part of another answer, or as one more."""
+        if self.cycle is None or self.cycle.response_complete:
+            return self._is_unwanted()
+        return self.cycle.response_started or self._is_in_head or bool(self.pipeline)
 
 
 def limited(read_config: Callable[[], ServerConfig]) -> type[LimitedProtocol]:

@@ -19,7 +19,7 @@ from firesteel.server.closing import closing
 from firesteel.server.observe import Listener
 from firesteel.server.protocol import limited
 from firesteel.server.reload import Reload
-from firesteel.server.tls import Tls, uses_tls
+from firesteel.server.tls import Tls, check_plain, uses_tls
 from firesteel.server.tracing import Tracing, is_configured, log_request
 
 POLL_SECONDS = 0.05
@@ -100,8 +100,8 @@ def serve(engine_config: EngineConfig, config: ServerConfig, reload: Reload | No
     server = _Server(uvicorn_config, service)
     service.on_failure = lambda: setattr(server, "should_exit", True)
     service.reload = reload
-    if tls is not None:
-        service.on_reload.insert(0, tls.take)  # before others take what it may refuse
+    checked = [check_plain, *service.on_reload] if tls is None else [tls.check, *service.on_reload, tls.take]
+    service.on_reload = checked  # nothing is taken before all that may refuse has seen it
     with listening:
         server.run(sockets=[listening])
     if tracing is not None:

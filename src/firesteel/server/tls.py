@@ -9,18 +9,27 @@ from firesteel.errors import ConfigError
 
 
 class Tls:
-    """The context of a server. `take` loads other files into it: for the connections that come after."""
+    """The context of a server. `take` loads files that `check` passed into it: for the connections that come after."""
 
     def __init__(self, config: ServerConfig) -> None:
         """Raise ConfigError when the files cannot be used."""
         self.context = load(config)
 
-    def take(self, config: ServerConfig) -> None:
-        """Load the files of `config`, which may have other contents now. Raises ConfigError, and keeps the old ones."""
+    def check(self, config: ServerConfig) -> None:
+        """Raise ConfigError unless the files of `config` can be used."""
         if not uses_tls(config):
             raise ConfigError("`tls.cert` and `tls.key` cannot be taken away from a running server; restart it")
         load(config)  # in a context of its own: what fails half-way must not break the one in use
+
+    def take(self, config: ServerConfig) -> None:
+        """Load the files of `config`, which may have other contents now."""
         self.context.load_cert_chain(*_files(config))
+
+
+def check_plain(config: ServerConfig) -> None:
+    """Raise ConfigError when `config` asks for TLS: a server that was started without cannot begin with it."""
+    if uses_tls(config):
+        raise ConfigError("`tls.cert` and `tls.key` cannot be given to a server that runs without TLS; restart it")
 
 
 def uses_tls(config: ServerConfig) -> bool:

@@ -3,31 +3,29 @@
 import time
 from collections.abc import Iterable
 
-from firesteel.service.limiter import Standing
+from firesteel.service.limiter import REQUESTS, TOKENS, Standing
 from firesteel.visit import Headers
+
+_OPENAI = ("x-ratelimit-limit-{}", "x-ratelimit-remaining-{}", "x-ratelimit-reset-{}")
+_ANTHROPIC = ("anthropic-ratelimit-{}-limit", "anthropic-ratelimit-{}-remaining", "anthropic-ratelimit-{}-reset")
+LIMIT_HEADERS = tuple(name.format(kind) for name in (*_OPENAI, *_ANTHROPIC) for kind in (REQUESTS, TOKENS))
 
 
 def limit_headers(standings: Iterable[Standing], kind: str) -> Headers:
     """Return the headers of a response to a request of `kind`; none where there is no limit."""
-    made = _anthropic if kind == "messages" else _openai
-    return [(name.encode(), value.encode()) for standing in standings for name, value in made(standing)]
+    names, reset = (_ANTHROPIC, moment) if kind == "messages" else (_OPENAI, duration)
+    return [
+        (name.format(standing.kind).encode(), value.encode())
+        for standing in standings
+        for name, value in zip(
+            names, (str(standing.limit), str(standing.remaining), reset(standing.reset)), strict=True
+        )
+    ]
 
 
-def _openai(standing: Standing) -> tuple[tuple[str, str], ...]:
-    return (
-        (f"x-ratelimit-limit-{standing.kind}", str(standing.limit)),
-        (f"x-ratelimit-remaining-{standing.kind}", str(standing.remaining)),
-        (f"x-ratelimit-reset-{standing.kind}", duration(standing.reset)),
-    )
-
-
-def _anthropic(standing: Standing) -> tuple[tuple[str, str], ...]:
-    reset = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + standing.reset + 0.5))
-    return (
-        (f"anthropic-ratelimit-{standing.kind}-limit", str(standing.limit)),
-        (f"anthropic-ratelimit-{standing.kind}-remaining", str(standing.remaining)),
-        (f"anthropic-ratelimit-{standing.kind}-reset", reset),
-    )
+def moment(seconds: float) -> str:
+    """Return when `seconds` from now is, as Anthropic writes a time."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds + 0.5))
 
 
 def duration(seconds: float) -> str:

@@ -132,9 +132,9 @@ class Keyring:
 def _sent_key(headers: Mapping[str, str]) -> bytes:
     """Return the key that was sent, as the very bytes; empty for none."""
     scheme, _, sent = headers.get("authorization", "").partition(" ")
-    if not scheme:  # as Anthropic's clients send it
-        scheme, sent = "bearer", headers.get("x-api-key", "")
-    return sent.strip(" \t").encode("latin-1") if scheme.lower() == "bearer" else b""
+    if scheme.lower() != "bearer":  # as Anthropic's clients send it, also behind a proxy with a password of its own
+        sent = headers.get("x-api-key", "")
+    return sent.strip(" \t").encode("latin-1")
 
 
 def scope_of(key: bytes) -> str:

@@ -115,18 +115,22 @@ def find_file(config: str | None, environment: Mapping[str, str]) -> Path | None
     return Path(named)
 
 
-def _from_file(file: Path) -> Iterator[Value]:
+def _from_file(file: Path) -> list[Value]:
     try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
+        return [_in_file(file, *item) for item in _flat(tomllib.loads(file.read_text(encoding="utf-8")))]
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read ({error}); correct the file or its permissions") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # of TOML, and of numbers with thousands of digits
         raise ConfigError(f"{file} is not TOML: {error}") from None
-    for name, value in _flat(document):
-        setting = SETTINGS.get(name)
-        if setting is None:
-            raise ConfigError(f"{file}: there is no setting `{name}`; {_remedy(name)}")
-        yield Value(setting, setting.convert(value, str(file)), "file", str(file))
+    except RecursionError:
+        raise ConfigError(f"{file} is nested too deeply; no setting needs more than a table and a list") from None
+
+
+def _in_file(file: Path, name: str, value: Any) -> Value:
+    setting = SETTINGS.get(name)
+    if setting is None:
+        raise ConfigError(f"{file}: there is no setting `{name:.200}`; {_remedy(name)}")
+    return Value(setting, setting.convert(value, str(file)), "file", str(file))
 
 
 def _flat(document: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
