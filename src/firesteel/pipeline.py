@@ -33,6 +33,7 @@ from firesteel.types import ChatPrompt, EngineClient, Failure, Message, ModelInf
 from firesteel.visit import UNCOUNTED, Place, Visit
 
 LARGE_BODY_BYTES = 8_192  # is rendered and tokenised beside the event loop, so that other streams go on meanwhile
+BYTES_PER_TOKEN = 4  # of a JSON body, to guess the size of a prompt before it is tokenised
 MAX_TOKEN_CHARACTERS = 16  # what of a prediction is beyond so many a token is not even tokenised
 FILL_RESERVE_TOKENS = 256  # left for the insertion when a fill request names no max_tokens
 ANSWER_RESERVE_TOKENS = 1024  # left for the answer when a conversation is truncated and no max_tokens is named
@@ -101,8 +102,17 @@ class Pipeline:
         """
         self.admission.require_room(owner=scope)  # first, because a refusal must cost nothing
         request = PARSERS[kind](body, request_id=request_id, defaults=self.info.sampling, headers=headers)
+        await self.enter(request, len(body), visit)
         async with self.run(request, len(body), waiting, scope=scope, visit=visit) as call:
             yield call
+
+    async def enter(self, request: Request, num_bytes: int, visit: Visit, num_known: int = 0) -> None:
+        """Let `request` in, which goes on from about `num_known` tokens, before it may `run`.
+
+        Raises UnknownModel, and what `visit` raises for what its key may not ask for.
+        """
+        self._check_model(request.model)
+        await visit.enter(request, self.model_id, num_bytes // BYTES_PER_TOKEN + num_known, self.context_tokens)
 
     @asynccontextmanager
     async def run(
@@ -115,12 +125,10 @@ class Pipeline:
         known: Sequence[int] = (),
         visit: Visit = UNCOUNTED,
     ) -> AsyncIterator[Call]:
-        """Do the same for a request that was parsed from `num_bytes`.
+        """Do the same for a request that was parsed from `num_bytes` and has come in.
 
         `known`: the tokens of its conversation up to the end of the last answer, so that only the rest is rendered.
         """
-        self._check_model(request.model)
-        await visit.enter(request, self.model_id, num_bytes, self.context_tokens)
         with ExitStack() as stack:
             num_sequences, is_fast = len(request.prompts) * request.n, request.tier == "priority"
             ticket = stack.enter_context(self.admission.admitted(num_sequences, is_fast=is_fast, owner=scope))
@@ -170,10 +178,10 @@ class Pipeline:
         """Keep the exact tokens of a conversation for requests that send it as text; done in the background."""
         self._renderer.submit(self._recall.restore, tokens, scope)
 
-    async def num_tokens(self, request: Request, num_bytes: int) -> int:
+    async def num_tokens(self, request: Request, num_bytes: int, scope: str = "") -> int:
         """Return how many tokens the prompt of `request` has. Raises RequestError as `run` does."""
         self._check_model(request.model)
-        return len((await self._render(request, "", num_bytes))[0].tokens)
+        return len((await self._render(request, scope, num_bytes))[0].tokens)
 
     @property
     def tokenizer(self) -> Tokenizer:
@@ -185,9 +193,7 @@ class Pipeline:
     ) -> int:
         """Return how many tokens the prompt of the Anthropic request in `body` has. Raises RequestError."""
         request = anthropic.parse_count(body, request_id=request_id, defaults=self.info.sampling, headers=headers)
-        self._check_model(request.model)
-        (prompt,) = await self._render(request, scope, len(body))
-        return len(prompt.tokens)
+        return await self.num_tokens(request, len(body), scope)
 
     def stream_of(self, call: Call) -> ResponseStream:
         """Return the encoder of a streamed response."""

@@ -19,8 +19,8 @@ class Place(msgspec.Struct, frozen=True):
 class Visit(Protocol):
     """Told by the pipeline and by the call what happens to a request. All methods belong to the event loop."""
 
-    async def enter(self, request: Request, model: str, num_bytes: int, context_tokens: int) -> None:
-        """Let `request`, parsed from `num_bytes`, come in. Raises Forbidden or RateLimited."""
+    async def enter(self, request: Request, model: str, num_prompt_tokens: int, context_tokens: int) -> None:
+        """Let `request` come in, whose prompt has about `num_prompt_tokens`. Raises Forbidden or RateLimited."""
         ...
 
     def started(self) -> None:
@@ -47,7 +47,7 @@ class Visit(Protocol):
 class Uncounted:
     """The visit of a request that nobody counts."""
 
-    async def enter(self, request: Request, model: str, num_bytes: int, context_tokens: int) -> None:
+    async def enter(self, request: Request, model: str, num_prompt_tokens: int, context_tokens: int) -> None:
         """Let it in."""
 
     def started(self) -> None:

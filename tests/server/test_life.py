@@ -135,6 +135,30 @@ def test_a_response_that_outlasts_the_grace_period_fails_with_a_reason() -> None
         assert live.process.wait(timeout=10) == 0
 
 
+def in_the_background(live: Live, text: str, **fields: object) -> str:
+    body = {"model": "scripted", "input": text, "background": True, **fields}
+    id: str = live.http.post("/v1/responses", json=body).json()["id"]
+    return id
+
+
+def test_what_nobody_waits_for_has_the_grace_period_too(tmp_path: Path) -> None:
+    store = ("--response-store", str(tmp_path / "responses.db"))
+    with serving(*store, "--grace", "20") as live:
+        ended = in_the_background(live, "slow", max_output_tokens=60)
+        live.process.terminate()
+        assert live.process.wait(timeout=15) == 0
+    with serving(*store, "--grace", "0.3", "--max-live", "1") as live:
+        assert live.http.get(f"/v1/responses/{ended}").json()["usage"]["output_tokens"] == 60
+        cut = [in_the_background(live, "slow") for _ in range(6)]
+        live.process.terminate()
+        assert live.process.wait(timeout=10) == 0
+        assert "Traceback" not in live.log.read_text()
+    with serving(*store) as live:
+        found = [live.http.get(f"/v1/responses/{id}").json() for id in cut]
+    assert {response["status"] for response in found} == {"failed"}
+    assert all("shutting down" in response["error"]["message"] for response in found)
+
+
 def test_a_signal_while_loading_ends_it_quietly() -> None:
     line = firesteel("serve", "--backend", "scripted", "--port", str(free_port()), "--ledger", "none")
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)

@@ -37,6 +37,26 @@ def test_a_client_that_left_is_a_499(server: Live) -> None:
     wait_for(lambda: server.metric("firesteel_requests_total", status="499") == before + 1, "the 499")
 
 
+def output_tokens(server: Live) -> tuple[float, float]:
+    return server.metric("firesteel_tokens_total", kind="output"), server.engine("num_output_tokens")
+
+
+def test_tokens_count_wherever_their_reader_is(server: Live) -> None:
+    counted, computed = output_tokens(server)
+    with Wire(server.port) as wire:
+        wire.post(chat_body("slow", stream=True)).read()
+    response = {"model": "scripted", "input": "hello", "background": True}
+    assert server.http.post("/v1/responses", json=response).status_code == 200
+    server.chat("hello", max_tokens=4)
+
+    def are_all_counted() -> bool:
+        now_counted, now_computed = output_tokens(server)
+        return now_counted - counted == now_computed - computed > 4
+
+    server.wait_idle()
+    wait_for(are_all_counted, "each token is counted once")
+
+
 def test_every_name_is_documented(server: Live) -> None:
     page = PAGE.read_text(encoding="utf-8")
     server.chat("hello")

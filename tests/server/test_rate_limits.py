@@ -115,3 +115,41 @@ def test_a_model_that_the_key_may_not_use(office: Office) -> None:
     assert refused.json()["error"]["code"] == "model_not_allowed"
     assert "other" in refused.json()["error"]["message"]
     assert office.chat(office.key("--model", "scripted")).status_code == 200
+    for path in ("/v1/messages/count_tokens", "/v1/responses/input_tokens"):
+        body = (
+            {"model": "scripted", "messages": user("x")} if "messages" in path else {"model": "scripted", "input": "x"}
+        )
+        answers = [
+            office.live.http.post(path, json=body, headers={"x-api-key": office.key("--model", model)})
+            for model in ("other", "scripted")
+        ]
+        assert [answer.status_code for answer in answers] == [403, 200]
+        assert "other" in answers[0].json()["error"]["message"]
+
+
+def test_what_nobody_waits_for_is_refused_at_once(office: Office) -> None:
+    def begin(key: str, model: str = "scripted") -> httpx.Response:
+        body = {"model": model, "input": "hello", "background": True, "max_output_tokens": 4}
+        return office.live.http.post("/v1/responses", json=body, headers={"x-api-key": key})
+
+    key = office.key("--requests-per-minute", "1")
+    let_in, refused = begin(key), begin(key)
+    assert (let_in.status_code, let_in.json()["status"]) == (200, "queued")
+    assert let_in.headers["x-ratelimit-remaining-requests"] == "0"
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(refused.headers["retry-after"]) >= 1
+    assert begin(office.key("--model", "other")).status_code == 403
+    assert begin(office.key(), "other").status_code == 404
+
+
+def test_the_history_of_a_conversation_counts(office: Office) -> None:
+    headers = {"x-api-key": office.key("--tokens-per-minute", "1000")}
+
+    def ask(**fields: Any) -> httpx.Response:
+        body = {"model": "scripted", "input": "hash", "max_output_tokens": 20, **fields}
+        return office.live.http.post("/v1/responses", json=body, headers=headers)
+
+    first = ask(max_output_tokens=600).json()
+    assert first["usage"]["total_tokens"] > 500
+    assert ask(previous_response_id=first["id"]).status_code == 429
+    assert ask().status_code == 200

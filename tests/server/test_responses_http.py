@@ -78,6 +78,15 @@ def test_in_the_background(client: openai.OpenAI, server: Live) -> None:
     assert "response.completed" in events[-3]
 
 
+def test_what_is_deleted_cannot_be_followed(client: openai.OpenAI, server: Live) -> None:
+    response = client.responses.create(model="scripted", input="hello", background=True)
+    wait_for(lambda: finished(client, response.id), "the response has ended")
+    url = f"/v1/responses/{response.id}?stream=true"
+    assert server.http.get(url).status_code == 200
+    client.responses.delete(response.id)
+    assert server.http.get(url).status_code == 404
+
+
 def finished(client: openai.OpenAI, id: str) -> Any:
     response = client.responses.retrieve(id)
     return response if response.status not in ("queued", "in_progress") else None

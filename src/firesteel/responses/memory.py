@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from firesteel.errors import RequestError
+from firesteel.pipeline import BYTES_PER_TOKEN
 from firesteel.request.openai_responses import Asked
 from firesteel.request.response_items import Transcript
 from firesteel.session.response_store import ResponseStore, Stored
@@ -40,6 +41,13 @@ class Known(msgspec.Struct, frozen=True):
     id: str = ""
     transcript: Transcript = NEW
     is_stored: bool = False
+    num_tokens: int = 0  # about
+
+
+def known_of(id: str, transcript: Transcript, num_tokens: int, *, is_stored: bool) -> Known:
+    """Return a conversation, whose size is guessed where its `num_tokens` are 0: they were not computed."""
+    num_tokens = num_tokens or len(msgspec.json.encode(transcript.messages)) // BYTES_PER_TOKEN
+    return Known(id, transcript, is_stored, num_tokens)
 
 
 def previous_not_found(id: str) -> RequestError:
@@ -90,16 +98,24 @@ class Recent:
         self._known.pop((scope, id), None)
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where a request comes from: whose it is, how long, over which socket, after what."""
+
+    scope: str
+    num_bytes: int
+    connection: Recent | None
+    known: Known
+
+
 async def restore(store: ResponseStore, scope: str, id: str) -> Known | None:
     """Read a conversation from the store; None when it is not there, or a part of it is not any more."""
     chain = await store.chain(scope, id)
-    if not chain or chain[0].previous is not None or _has_failed(chain[-1]):
+    if not chain or chain[0].previous is not None:
         return None
-    return Known(id, _read(chain), is_stored=True)
-
-
-def _has_failed(stored: Stored) -> bool:
-    return bool(msgspec.json.decode(stored.response)["status"] == "failed")
+    last = msgspec.json.decode(chain[-1].response)
+    if last["status"] == "failed":
+        return None
+    return known_of(id, _read(chain), (last["usage"] or {}).get("total_tokens", 0), is_stored=True)
 
 
 def _read(chain: Iterable[Stored]) -> Transcript:

@@ -15,8 +15,10 @@ from firesteel.responses.memory import (
     MAX_RECENT,
     Exact,
     Known,
+    Origin,
     Recent,
     input_of,
+    known_of,
     output_of,
     previous_not_found,
     restore,
@@ -69,7 +71,10 @@ class Responses:
         self.pipeline.admission.require_room(owner=scope)
         body = self._with_store(body)
         known = await self.known(body.previous_response_id, scope, connection)
-        body = msgspec.structs.replace(body, input=await resolved(body.input, self.store, scope))
+        items = await resolved(body.input, self.store, scope)
+        if items is not body.input:  # references, which are longer than they look
+            num_bytes = max(num_bytes, len(msgspec.json.encode(items)))
+        body = msgspec.structs.replace(body, input=items)
         asked = openai_responses.parse(
             body,
             known.transcript,
@@ -79,15 +84,7 @@ class Responses:
             queued=tuple(self._pending.get((scope, known.id), ())),
         )
         self._pending.pop((scope, known.id), None)
-        return Turn(
-            self,
-            asked,
-            transport,
-            scope=scope,
-            num_bytes=num_bytes,
-            connection=connection,
-            events=Events(stream_id),
-        )
+        return Turn(self, asked, transport, Origin(scope, num_bytes, connection, known), Events(stream_id))
 
     def _with_store(self, body: ResponsesBody) -> ResponsesBody:
         """Return `body`, which says whether it is stored. Raises RequestError for what needs to be and cannot."""
@@ -133,7 +130,8 @@ class Responses:
         `tokens` are all of its conversation where it is complete; only a connection keeps them.
         """
         output: list[Item] = msgspec.to_builtins(response.output)
-        known = Known(response.id, asked.transcript.said(output), is_stored=response.store)
+        num_tokens = response.usage.total_tokens if response.usage is not None else 0
+        known = known_of(response.id, asked.transcript.said(output), num_tokens, is_stored=response.store)
         if connection is not None:
             connection.put(scope, known)
             self._keep_exact(known, asked, scope, connection, tokens)

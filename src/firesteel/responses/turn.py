@@ -10,7 +10,7 @@ from firesteel.errors import FiresteelError, RequestError
 from firesteel.pipeline import WAITING_SECONDS
 from firesteel.request.openai_responses import Asked
 from firesteel.responses.echo import new_id, response_of
-from firesteel.responses.memory import NO_USAGE, Known, Recent
+from firesteel.responses.memory import NO_USAGE, Origin
 from firesteel.responses.steering import MAX_PENDING_STEERS, Steer, SteerRefused, accepted, failed, pending
 from firesteel.responses.transport import Transport
 from firesteel.stream.openai_responses import ResponseWriter, successor_of
@@ -33,26 +33,14 @@ class Turn:
     """Runs one request. `steer` and `stop` may be called meanwhile, on the same event loop."""
 
     def __init__(
-        self,
-        responses: "Responses",
-        asked: Asked,
-        transport: Transport,
-        *,
-        scope: str,
-        num_bytes: int,
-        connection: Recent | None,
-        events: Events,
+        self, responses: "Responses", asked: Asked, transport: Transport, origin: Origin, events: Events
     ) -> None:
-        self.scope = scope
-        self.events = events
-        self._responses = responses
-        self._pipeline = responses.pipeline
-        self._asked = asked
-        self._transport = transport
-        self._num_bytes = num_bytes
-        self._connection = connection
+        self.scope, self.events = origin.scope, events
+        self._responses, self._pipeline = responses, responses.pipeline
+        self._asked, self._transport = asked, transport
+        self._origin = origin
         self._writer = self._new_writer(response_of(asked, self._pipeline.model_id))
-        self._known = Known()
+        self._known = origin.known  # what the request goes on from
         self._call: Call | None = None
         self._running = ""  # the sequence that writes the response
         self._successor = ""  # the sequence that is to go on from it
@@ -61,9 +49,10 @@ class Turn:
         self._steering: list[Steer] = []  # what the successor begins with
         self._refusal: Failure | None = None  # why there can be no successor
         self._next: Asked | None = None  # what goes on as a request of its own
-        self._is_open = self._is_over = self._is_cut = self._has_sent = False
+        self._has_entered = self._is_open = self._is_over = self._is_cut = self._has_sent = False
         self._stop_reason, self._keeps_partial = "", True
         self._progress = Progress("", 0, 0)
+        self.status = 200  # of the whole, as HTTP would say it
         self.ended = asyncio.Event()
         self.ids = [self.response.id]  # of the responses, in their order
 
@@ -74,6 +63,13 @@ class Turn:
 
     def _new_writer(self, response: ResponseObject) -> ResponseWriter:
         return ResponseWriter(response, self._asked.request, self._asked.offered, self.events, self._pipeline.tokenizer)
+
+    async def enter(self) -> None:
+        """Come in before `run`, which else does it. Raises what the key may not ask for."""
+        if not self._has_entered:
+            visit = self._transport.visit
+            await self._pipeline.enter(self._asked.request, self._origin.num_bytes, visit, self._known.num_tokens)
+            self._has_entered = True
 
     async def run(self) -> None:
         """Answer. Raises what cannot be honoured while nothing was sent; later failures are events."""
@@ -91,7 +87,7 @@ class Turn:
                 return await self._send([*self._opening(), *self._finish(Finish("", "length", NO_USAGE))])
             if not self._has_sent:
                 raise
-            await self._send([*self._opening(), *self._fail(error)])
+            await self.fail(error)
         finally:
             self._is_over = True
             self._responses.active.pop(self.response.id, None)
@@ -102,10 +98,10 @@ class Turn:
         return self._asked.request.max_tokens == 0 and error.param == "messages"
 
     async def _run_once(self, request: Request) -> None:
-        known = self._responses.exact(self._asked, self.scope, self._connection)
-        visit = self._transport.visit
+        await self.enter()
+        known = self._responses.exact(self._asked, self.scope, self._origin.connection)
         async with self._pipeline.run(
-            request, self._num_bytes, self._wait, scope=self.scope, known=known, visit=visit
+            request, self._origin.num_bytes, self._wait, scope=self.scope, known=known, visit=self._transport.visit
         ) as call:
             self._call, self._running = call, call.running
             self._progress = Progress("", 0, call.num_prompt_tokens)
@@ -192,7 +188,7 @@ class Turn:
         out = [*self._writer.finish(finish, cancelled=self._stop_reason, keep_partial=self._keeps_partial)]
         self._is_over = True
         tokens = self._call.history if self._call is not None and finish.reason == "stop" else []
-        self._known = self._responses.keep(self.response, self._asked, self.scope, self._connection, tokens)
+        self._known = self._responses.keep(self.response, self._asked, self.scope, self._origin.connection, tokens)
         return out + self._after(finish)
 
     def _after(self, finish: Finish) -> list[WireEvent]:
@@ -213,8 +209,7 @@ class Turn:
     def _leave_pending(self) -> list[WireEvent]:
         """Keep what was steered in until the client has answered the calls."""
         steers = self._take_steers()
-        items = [item for steer in steers for item in steer.items]
-        self._responses.leave_pending(self.scope, self.response.id, items)
+        self._responses.leave_pending(self.scope, self.response.id, [item for s in steers for item in s.items])
         return [pending(steer, self.response.output, self.events) for steer in steers]
 
     def _take_steers(self) -> list[Steer]:
@@ -231,10 +226,15 @@ class Turn:
         return [failed(steer, code, message, self.events) for steer in self._take_steers()]
 
     def _fail(self, error: FiresteelError) -> list[WireEvent]:
-        self._is_over = True
+        self._is_over, self.status = True, error.status
         event = self._writer.fail(error)
         self._responses.keep_failed(self.response, self._asked, self.scope)
         return [event, *self._give_back("successor_creation_failed", "the response failed")]
+
+    async def fail(self, error: FiresteelError) -> None:
+        """End the response with `error`, when it was ended from outside."""
+        if self.response.status in ("queued", "in_progress"):
+            await self._send([*self._opening(), *self._fail(error)])
 
     def _begin_next(self, steers: list[Steer]) -> Asked:
         """Become the response that begins with `steers`."""
@@ -258,7 +258,7 @@ class Turn:
         """Go on as a request of its own, when this one has ended altogether."""
         self._steering, self._steers = [], []
         self._next = self._begin_next(steers)
-        self._is_open = False
+        self._is_open = self._has_entered = False
 
     def steer(self, steer: Steer) -> WireEvent:
         """Take the user's words in; return the event that says so. Raises SteerRefused."""

@@ -16,6 +16,7 @@ from firesteel.errors import BodyTooLarge, BodyTooSlow, FiresteelError, Overload
 from firesteel.pipeline import WAITING_SECONDS, Pipeline
 from firesteel.server.metrics import Metrics
 from firesteel.server.pace import Pace
+from firesteel.server.record import note_finished
 from firesteel.stream import sse
 from firesteel.stream.mailbox import Addressed
 from firesteel.stream.openai import error_event
@@ -56,7 +57,7 @@ class Answer:
         self._scope = request.state.scope
         self._received_at = time.perf_counter()
         self._has_begun = False  # the response's status has been sent
-        self._has_failed = False  # and what came after it was an error
+        self._status = 200  # which tells of errors that came after it, too
         self._pace = Pace(metrics.gaps, self._received_at)
         self._queued: Headers = []  # where it waited at first
         self.visit: Visit = UNCOUNTED
@@ -70,7 +71,7 @@ class Answer:
         try:
             body = await self._read_body()
             await self._until_gone(self._in_time(body), receive)
-            status = 500 if self._has_failed else 200
+            status = self._status
         except ClientGone:
             status = 499
         except FiresteelError as error:
@@ -80,6 +81,10 @@ class Answer:
             self._metrics.answered(self._kind, status)
             if self._closes_visit:
                 self.visit.close(status)
+
+    def _check_model(self) -> None:
+        """Raise Forbidden when the key may not use the model; what is counted is asked by its visit."""
+        self._request.state.caller.check_model(self._pipeline.model_id)
 
     async def _read_body(self) -> bytes:
         self._check_size(int(self._request.headers.get("content-length", 0)))
@@ -183,11 +188,11 @@ class Answer:
         now = time.perf_counter()
         for _, event in events:
             if isinstance(event, Finish):
-                self._metrics.finished(event.usage)
+                note_finished(event.usage)
             elif isinstance(event, Delta) and event.text:
                 self._metrics.text(self._pace, event, now)
             elif isinstance(event, Failure):
-                self._has_failed = True
+                self._status = error_of(event).status
 
     async def _send_whole(self, body: bytes, status: int = 200, extra: Headers | None = None) -> None:
         await self._begin(b"application/json", status, [(b"content-length", b"%d" % len(body)), *(extra or [])])

@@ -19,6 +19,7 @@ class CountAnswer(Answer):
     is_counted = False
 
     async def _answer(self, body: bytes) -> None:
+        self._check_model()
         count = self._pipeline.count_tokens(body, self._id, scope=self._scope, headers=self._request.headers)
         await self._send_whole(msgspec.json.encode(TokenCount(await count)))
 

@@ -62,6 +62,7 @@ class Service:
         self.metrics = Metrics()
         self.keyring = keyring(config)
         self.desk = open_desk(config)
+        self.desk.finished = self.metrics.finished
         self.pipeline: Pipeline | None = None
         self.responses: Responses | None = None
         self.background = Background()
@@ -121,7 +122,7 @@ class Service:
 
     async def close(self) -> None:
         """End the engine process and what the pipeline holds."""
-        await self.background.close()
+        await self.background.close(closing())
         await self.engine.close()
         if self.responses is not None:
             self.responses.close()

@@ -13,9 +13,9 @@ from firesteel.errors import FiresteelError
 from firesteel.server.metrics import Metrics
 from firesteel.server.observe import CLIENT_GONE, current_id, observed
 from firesteel.server.pace import Pace
-from firesteel.server.record import Record
+from firesteel.server.record import Record, note_finished
 from firesteel.stream.response_events import Events, WireEvent
-from firesteel.types import Delta, Event, Failure, Finish, Progress
+from firesteel.types import Delta, Event, Finish, Progress
 from firesteel.visit import Place, Visit
 from firesteel.wire.openai_responses import CreateEvent
 from firesteel.wire.socket_errors import error_frame
@@ -37,7 +37,6 @@ class LaneTransport:
         self._connection = connection
         self._metrics = metrics
         self._pace = Pace(metrics.gaps, time.perf_counter())
-        self.has_failed = False
 
     async def send(self, events: list[WireEvent]) -> None:
         """Send `events`, waiting for a slow reader."""
@@ -57,11 +56,9 @@ class LaneTransport:
     def observe(self, event: Event) -> None:
         """Count what the engine says."""
         if isinstance(event, Finish):
-            self._metrics.finished(event.usage)
+            note_finished(event.usage)
         elif isinstance(event, Delta) and event.text:
             self._metrics.text(self._pace, event, time.perf_counter())
-        elif isinstance(event, Failure):
-            self.has_failed = True
 
 
 class Lane:
@@ -132,7 +129,7 @@ class Lane:
             )
             try:
                 await turn.run()
-                status = 500 if transport.has_failed else 200
+                status = turn.status
             finally:
                 self._written.update(turn.ids)
         except FiresteelError as error:

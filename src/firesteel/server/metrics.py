@@ -75,7 +75,7 @@ class Metrics:
                 record.first_text_seconds = seconds
 
     def finished(self, usage: Usage) -> None:
-        """Record what a finished sequence cost."""
+        """Count what a finished sequence cost, wherever its reader is."""
         self._tokens.labels("prompt").inc(usage.num_prompt_tokens)
         self._tokens.labels("cached").inc(usage.num_cached_tokens)
         self._tokens.labels("output").inc(usage.num_output_tokens)
@@ -83,8 +83,6 @@ class Metrics:
         for draft in usage.drafts:
             self._drafts.labels(draft.source, "drafted").inc(draft.num_drafted)
             self._drafts.labels(draft.source, "accepted").inc(draft.num_accepted)
-        if (record := current.get()) is not None:
-            record.finished(usage)
         if usage.guard is not None:
             self._guarded(usage.guard)
         if usage.num_output_tokens > 1:

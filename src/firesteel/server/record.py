@@ -48,3 +48,9 @@ class Record:
 
 
 current: ContextVar[Record | None] = ContextVar("record", default=None)
+
+
+def note_finished(usage: Usage) -> None:
+    """Note what a sequence of the request that is answered here cost."""
+    if (record := current.get()) is not None:
+        record.finished(usage)

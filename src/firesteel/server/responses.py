@@ -98,10 +98,11 @@ class CreateAnswer(StreamAnswer):
         )
         if log is None:
             await turn.run()
+            self._status = turn.status
             await (self._write(sse.DONE, last=True) if self.is_streamed else self.whole(turn.response))
         else:
-            self._closes_visit = False
             await self.service.background.start(turn, log)
+            self._closes_visit = False
             await (self.follow(log, -1) if self.is_streamed else self.whole(turn.response))
 
 
@@ -140,6 +141,7 @@ class CountAnswer(JsonAnswer):
 
     async def value(self, body: bytes) -> InputTokens:
         """Count the tokens of a prompt."""
+        self._check_model()
         num_tokens = await self.responses.count_tokens(decode(body, PromptBody), self._scope, len(body))
         return InputTokens(input_tokens=num_tokens)
 
@@ -214,8 +216,9 @@ async def retrieve(request: Request) -> Any:
 
 async def delete(request: Request) -> Response:
     """`DELETE /v1/responses/{id}`."""
-    id = request.path_params["id"]
-    await _service(request).ready_responses().delete(id, request.state.scope)
+    service, id, scope = _service(request), request.path_params["id"], request.state.scope
+    await service.ready_responses().delete(id, scope)
+    service.background.forget(scope, id)
     return _json(Deleted(id=id))
 
 

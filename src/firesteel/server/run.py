@@ -45,14 +45,16 @@ class _Server(uvicorn.Server):
         for listening in (*self.servers, *(sockets or ())):
             listening.close()
         try:
-            await self._sockets_idle()  # uvicorn waits for HTTP, but closes WebSockets at once
+            await self._idle()  # uvicorn waits for HTTP, but closes WebSockets at once
             await super().shutdown(sockets)
         finally:
             timer.cancel()
 
-    async def _sockets_idle(self) -> None:
+    async def _idle(self) -> None:
+        """Wait for the WebSockets, and for what nobody waits for."""
         deadline = time.monotonic() + self._service.config.grace_seconds + LAST_WORD_SECONDS
-        while any(connection.is_busy for connection in self._service.sockets):
+        service = self._service
+        while service.background.is_busy or any(connection.is_busy for connection in service.sockets):
             if self.force_exit or time.monotonic() > deadline:
                 return
             await asyncio.sleep(POLL_SECONDS)

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from firesteel import config
@@ -14,6 +15,7 @@ from firesteel.service.ledger_row import Prices, Row
 from firesteel.service.limiter import Limiter, Limits, Memory
 from firesteel.service.limiter import Store as LimitStore
 from firesteel.service.metered import Metered
+from firesteel.types import Usage
 
 NONE = "none"
 
@@ -27,6 +29,7 @@ class Desk:
         self.limiter = limiter
         self.limits = limits  # of a key that has none of its own
         self._ledger = ledger
+        self.finished: Callable[[Usage], None] = lambda _: None  # told what each sequence cost when it has ended
         self._prices = prices
         self._open: set[Metered] = set()
 

@@ -43,6 +43,12 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the key may use `model`."""
         return not self.models or model in self.models
 
+    def check_model(self, model: str) -> None:
+        """Raise Forbidden when the key may not use `model`."""
+        if not self.may_use(model):
+            message = f"`model`: this key may not use {model!r}; send one of: {', '.join(self.models)}"
+            raise Forbidden(message, code="model_not_allowed", param="model")
+
 
 ANYONE = Caller()
 

@@ -4,7 +4,6 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
-from firesteel.errors import Forbidden
 from firesteel.service.headers import limit_headers
 from firesteel.service.keyring import Caller
 from firesteel.service.ledger_row import Row
@@ -15,7 +14,6 @@ from firesteel.visit import Headers
 if TYPE_CHECKING:
     from firesteel.service.desk import Desk
 
-BYTES_PER_TOKEN = 4  # of a JSON body, to guess the size of a prompt before it is tokenised
 UNNAMED_TOKENS = 1024  # set aside for an answer whose request names no `max_tokens`
 FAILED = 500
 
@@ -35,15 +33,12 @@ class Metered:
         self._has_failed = False
         self._status: int | None = None
 
-    async def enter(self, request: Request, model: str, num_bytes: int, context_tokens: int) -> None:
+    async def enter(self, request: Request, model: str, num_prompt_tokens: int, context_tokens: int) -> None:
         """Let `request` in, if its key may use the model and has room in its limits."""
         self._row.model = model
-        if not self._caller.may_use(model):
-            allowed = ", ".join(self._caller.models)
-            message = f"`model`: this key may not use {model!r}; send one of: {allowed}"
-            raise Forbidden(message, code="model_not_allowed", param="model")
+        self._caller.check_model(model)
         limits = Limits(self._caller.requests_per_minute, self._caller.tokens_per_minute).over(self._desk.limits)
-        num_tokens = num_bytes // BYTES_PER_TOKEN + _most_tokens(request, context_tokens)
+        num_tokens = num_prompt_tokens + _most_tokens(request, context_tokens)
         grant = await self._desk.limiter.take(self._caller.key or "anyone", limits, num_tokens)
         self._standings = grant.standings
         if grant.refusal is not None:
@@ -70,6 +65,7 @@ class Metered:
             self._has_failed = True
         else:
             self._row.add(usage, has_prompt=has_prompt)
+            self._desk.finished(usage)
         self._settle()
 
     def close(self, status: int) -> None:
