@@ -1,10 +1,12 @@
 """Rows on their way to the database: whoever is killed, and whenever, each is entered once."""
 
 import errno
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -80,7 +82,9 @@ def test_what_was_not_dropped_is_there_after_any_death(
     journal.close()
 
 
-def test_a_row_that_was_cut_short_spoils_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_row_that_was_cut_short_spoils_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     journal = Journal(tmp_path)
     journal.append(row(1))
     with monkeypatch.context() as patch:
@@ -90,19 +94,76 @@ def test_a_row_that_was_cut_short_spoils_no_other(tmp_path: Path, monkeypatch: p
     journal.append(row(3))
     killed(journal)
     assert ids(Journal(tmp_path).adopt()) == [row(1).id, row(3).id]
+    assert caplog.text.count("a row was cut short and is not entered") == 1
 
 
+def test_a_row_that_does_not_fit_is_not_said_to_be_cut_short(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    journal = Journal(tmp_path)
+    made = row(1)
+    made.cost = math.inf  # JSON has none
+    journal.append(made)
+    journal.append(row(2))
+    killed(journal)
+    assert ids(Journal(tmp_path).adopt()) == [row(2).id]
+    assert "$.cost" in caplog.text
+    assert "cut short" not in caplog.text
+
+
+def test_files_that_cannot_be_removed_keep_no_row_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is in our own file, which the next `drop` removes: it must be in the queue, too."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    first = Journal(tmp_path)
+    first.append(row(1))
+    killed(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refused)
+        second = Journal(tmp_path)
+        assert ids(second.adopt()) == [row(1).id]
+        second.cut()
+        second.drop()
+
+
+def test_nobody_waits_while_files_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    database, is_removing, may_remove = Flaky(), threading.Event(), threading.Event()
+    database.works.set()
+    drop = Journal.drop
+
+    def slow(journal: Journal) -> None:
+        is_removing.set()
+        may_remove.wait()
+        drop(journal)
+
+    monkeypatch.setattr(Journal, "drop", slow)
+    ledger = Ledger(lambda: database, journal=Journal(tmp_path))
+    ledger.put(row(1))
+    is_removing.wait()
+    putting = threading.Thread(target=ledger.put, args=(row(2),), daemon=True)
+    putting.start()
+    wait_for(lambda: not putting.is_alive(), "the row is put")
+    may_remove.set()
+    ledger.close()
+    assert ids(list(database.kept.values())) == [row(1).id, row(2).id]
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("begins_with_a_part", [False, True])  # of a row, that is all that fits
 def test_a_full_disk_is_said_once_and_loses_nothing_while_the_process_lives(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, begins_with_a_part: bool
 ) -> None:
     def full(*_: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    database = Flaky()
+    database, write = Flaky(), os.write
     ledger = Ledger(lambda: database, journal=Journal(tmp_path))
     with monkeypatch.context() as patch:
+        if begins_with_a_part:
+            patch.setattr(os, "write", lambda file, data: write(file, data[:20]))
+            ledger.put(row(0))
         patch.setattr(os, "write", full)
-        for number in range(5):
+        for number in range(begins_with_a_part, 5):
             ledger.put(row(number))
     database.works.set()
     wait_for(lambda: len(database.kept) == 5, "all rows are entered")

@@ -1,15 +1,20 @@
 """The ledger: each request once, nothing of what was said, and no wait for a database that is down."""
 
+import math
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
+import sqlalchemy
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sqlalchemy.dialects.sqlite.base import SQLiteDialect
+from sqlalchemy.exc import OperationalError
 
 from firesteel.errors import ConfigError
+from firesteel.service import ledger_store
 from firesteel.service.ledger import Ledger
 from firesteel.service.ledger_row import Prices, Row
 from firesteel.service.ledger_store import Asked, LedgerStore, url_of
@@ -34,11 +39,12 @@ class Flaky:
         self.kept: dict[str, Row] = {}
         self.num_tries = 0
 
-    def insert(self, rows: Sequence[Row]) -> None:
+    def insert(self, rows: Sequence[Row]) -> int:
         self.num_tries += 1
         if not self.works.is_set():
             raise ConnectionError("down\nINSERT INTO secrets")
         self.kept |= {row.id: row for row in rows}
+        return 0
 
     def close(self) -> None:
         pass
@@ -117,9 +123,40 @@ def test_a_row_that_comes_again_is_kept_once(store: LedgerStore) -> None:
     assert (total["requests"], total["tokens_in"]) == (3, 0)
 
 
+def test_a_row_that_the_database_cannot_hold_keeps_no_other_back(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """NaN is NULL to SQLite."""
+    file = url_of(str(tmp_path / "ledger.db"))
+    ledger = Ledger(lambda: LedgerStore(file))
+    wrong = (3, 7, 8)
+    for number in range(10):
+        made = row(number)
+        made.cost = math.nan if number in wrong else made.cost
+        ledger.put(made)
+    wait_for(lambda: not ledger.num_waiting, "the others are entered")
+    ledger.close()
+    assert (ledger.num_written, ledger.num_lost, ledger.num_failures) == (7, 3, 0)
+    assert LedgerStore(file).usage(Asked())[0]["requests"] == 7
+    assert all(f"'r{number}'" in caplog.text for number in wrong)
+
+
+def test_servers_that_make_the_table_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second one has looked for it before the first one has made it."""
+    file = url_of(str(tmp_path / "ledger.db"))
+    LedgerStore(file).insert([row(1)])
+    monkeypatch.setattr(SQLiteDialect, "has_table", lambda *_, **__: False)
+    store = LedgerStore(file)
+    assert store.insert([row(2)]) == 0
+    assert store.usage(Asked())[0]["requests"] == 2
+    store.close()
+
+
 def test_rows_leave_after_their_time(tmp_path: Path) -> None:
     seconds = 1_700_000_000.0
-    store = LedgerStore(url_of(str(tmp_path / "ledger.db")), max_seconds=86_400.0, now=lambda: seconds)
+    store = LedgerStore(
+        url_of(str(tmp_path / "ledger.db")), max_seconds=86_400.0, now=lambda: seconds, clock=lambda: seconds
+    )
     store.insert([row(n) for n in range(3)])
     seconds += 86_400.0 + 2
     store.insert([row(100_000)])
@@ -133,6 +170,61 @@ def test_rows_leave_after_their_time(tmp_path: Path) -> None:
     store.insert([row(100_002)])
     assert store.usage(Asked())[0]["requests"] == 3
     store.close()
+
+
+def num_rows(store: LedgerStore) -> int:
+    return int(store.usage(Asked())[0]["requests"])
+
+
+class Aging:
+    """A store whose rows leave after a day, and its two clocks."""
+
+    def __init__(self, path: Path) -> None:
+        self.now, self.clock = 1_700_000_000.0, 0.0
+        self.store = LedgerStore(url_of(str(path)), 86_400.0, now=lambda: self.now, clock=lambda: self.clock)
+
+
+@pytest.fixture
+def aging(tmp_path: Path) -> Iterator[Aging]:
+    made = Aging(tmp_path / "ledger.db")
+    yield made
+    made.store.close()
+
+
+def test_a_clock_that_jumps_does_not_stop_the_tidying(aging: Aging) -> None:
+    aging.now += 10 * 365 * 86_400.0  # as before a machine has asked what time it is
+    aging.store.insert([row(0)])
+    aging.now = 1_700_000_000.0
+    aging.store.insert([row(1)])
+    aging.now += 3 * 86_400.0
+    aging.clock += 3_601.0
+    aging.store.insert([row(3 * 86_400)])
+    assert num_rows(aging.store) == 1
+
+
+def test_many_old_rows_leave_one_portion_at_a_time(aging: Aging, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ledger_store, "TIDY_ROWS", 4)
+    aging.store.insert([row(number) for number in range(10)])
+    aging.now += 2 * 86_400.0
+    aging.clock += 3_601.0
+    left = []
+    for number in range(4):
+        aging.store.insert([row(2 * 86_400 + number)])
+        left.append(num_rows(aging.store) - number - 1)
+    assert left == [6, 2, 0, 0]
+
+
+def test_tidying_that_fails_loses_no_row(
+    aging: Aging, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def refused(*_: object) -> None:
+        raise OperationalError("DELETE", {}, Exception("not allowed"))
+
+    monkeypatch.setattr(sqlalchemy, "delete", refused)
+    aging.store.insert([row(1)])
+    aging.store.insert([row(2)])
+    assert num_rows(aging.store) == 2
+    assert caplog.text.count("not allowed") == 1
 
 
 def test_sums_by_group(store: LedgerStore) -> None:

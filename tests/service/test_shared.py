@@ -102,9 +102,19 @@ async def test_a_redis_that_hangs_keeps_nobody_waiting(redis: RealServer, stores
     assert [grant.refusal is None for grant in alone] == [True, True, False]
 
 
-def test_an_address_that_is_none_is_refused() -> None:
-    with pytest.raises(ConfigError, match="redis://"):
-        open_shared("http://127.0.0.1")
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://:s3cret@127.0.0.1",
+        "redis://:s3cret@127.0.0.1/0?foo=bar",
+        "redis://:s3cret@127.0.0.1/0?protocol=s3cret",
+        "rediss://:s3cret@127.0.0.1/0?ssl_cert_reqs=s3cret",
+    ],
+)
+def test_an_address_that_is_none_is_refused_without_being_shown(address: str) -> None:
+    with pytest.raises(ConfigError, match="redis://") as caught:
+        open_shared(address)
+    assert "s3cret" not in str(caught.value)
 
 
 def status(live: Live, key: str) -> int:

@@ -13,6 +13,7 @@ import firesteel
 from firesteel.config import EngineConfig, ServerConfig
 from firesteel.errors import ConfigError
 from firesteel.settings.resolve import OTHER_VARIABLES, Settings, find_file, resolve
+from firesteel.settings.setting import base
 from firesteel.settings.table import SETTINGS
 
 PORTS = st.none() | st.integers(1, 65535)
@@ -96,10 +97,22 @@ def test_text_is_read_as_what_the_setting_takes() -> None:
     assert settings.server().accept_any_model
     assert settings.server().grace_seconds == 2.5
     assert settings.engine().drafters == ("ngram", "suffix")
-    with pytest.raises(ConfigError, match="FIRESTEEL_GRACE: `grace` takes a number, at least 0, not 'soon'"):
+    with pytest.raises(ConfigError, match="FIRESTEEL_GRACE: `grace` takes a number from 0 to 1000000, not 'soon'"):
         read("", environment={"FIRESTEEL_GRACE": "soon"})
     with pytest.raises(ConfigError, match=r"FIRESTEEL_BACKEND: `backend` takes one of auto, .*scripted"):
         read("", environment={"FIRESTEEL_BACKEND": "magic"})
+
+
+FLOATS = [name for name, setting in SETTINGS.items() if base(setting.takes) is float and name != "yarn"]
+
+
+@pytest.mark.parametrize("name", FLOATS)  # the model bounds `yarn`
+@pytest.mark.parametrize("wrong", ["inf", "nan", "-inf", "1e300", "1000001"])
+def test_a_number_that_nobody_means_is_refused(name: str, wrong: str) -> None:
+    with pytest.raises(ConfigError, match=f"`{name}` takes a number from .* to 1000000, not"):
+        read("", environment={SETTINGS[name].variable: wrong})
+    with pytest.raises(ConfigError, match=f"`{name}` takes a number from .* to 1000000, not"):
+        read(f"{name} = {wrong}")
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,7 @@ def list_keys(keys: FileOption = None, as_json: JsonOption = False) -> None:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if not rows:
         typer.echo("there are no keys; `firesteel keys create NAME` makes one")
@@ -103,7 +104,7 @@ def list_keys(keys: FileOption = None, as_json: JsonOption = False) -> None:
         lists = (" ".join(row["scopes"]), " ".join(row["models"]) or "all")
         limits = (_number(row["requests_per_minute"]), _number(row["tokens_per_minute"]))
         times = (row["created"], row["expires"] or "never", row["revoked"] or "")
-        table.add_row(row["id"], row["name"], *lists, *limits, *times)
+        table.add_row(*map(Text, (row["id"], row["name"], *lists, *limits, *times)))
     Console().print(table)
 
 

@@ -16,6 +16,8 @@ from firesteel.cli.moments import moment
 from firesteel.errors import ConfigError
 
 if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
+
     from firesteel.service.ledger_store import Asked
 
 GROUPS = ("key", "model", "day", "endpoint")
@@ -84,9 +86,14 @@ def read(address: str | None, asked: "Asked") -> list[Mapping[str, Any]]:
         return [row for row in store.usage(asked) if row["requests"]]
     except FAILURES as error:
         reason = str(error).partition("\n")[0]
-        raise ConfigError(f"the ledger at {url.render_as_string()} cannot be read: {reason}") from None
+        raise ConfigError(f"the ledger at {place_of(url)} cannot be read: {reason}") from None
     finally:
         store.close()
+
+
+def place_of(url: "URL") -> str:
+    """Return what may be shown of a ledger's address: its user, password and options may be secrets."""
+    return type(url).create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
 
 
 def names_of(path: str | None) -> dict[str, str]:
@@ -132,13 +139,14 @@ def print_table(rows: Sequence[Mapping[str, Any]]) -> None:
     """Print the rows for people."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if not rows:
         typer.echo("no requests were entered for that")
         return
     table = Table(*(name.removesuffix("_seconds").replace("_", " ") for name in rows[0]), box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(written(name, value) for name, value in row.items()))
+        table.add_row(*(Text(written(name, value)) for name, value in row.items()))
     Console(width=None if sys.stdout.isatty() else 240).print(table)
 
 

@@ -46,12 +46,13 @@ class Journal:
     def append(self, row: Row) -> bool:
         """Keep `row`, some 2 µs; return False, and say so once, when the disk does not take it."""
         line = b"\n" + msgspec.json.encode(row)  # the line's end comes first: one that was cut short spoils no other
+        reason = "a row was cut short"
         try:
             is_kept = os.write(self._file, line) == len(line)
         except OSError as error:
-            if not self._is_failing:
-                log.warning("%s takes no rows for now: %s", self._folder, error.strerror or error)
-            is_kept = False
+            is_kept, reason = False, error.strerror or str(error)
+        if not is_kept and not self._is_failing:
+            log.warning("%s takes no rows for now: %s", self._folder, reason)
         self._is_failing = not is_kept
         return is_kept
 
@@ -68,9 +69,9 @@ class Journal:
 
     def drop(self) -> None:
         """Remove what came before the last `cut`: it is in the database."""
-        for path in self._finished:
-            path.unlink(missing_ok=True)
-        self._finished.clear()
+        while self._finished:
+            with suppress(OSError):  # one that stays is taken over later, and its rows are entered once all the same
+                self._finished.pop().unlink()
 
     def adopt(self) -> list[Row]:
         """Take over and return the rows that processes have left which do not live any more."""
@@ -89,10 +90,11 @@ class Journal:
         rows = [row for path in paths for row in _read(path)]
         num_kept = sum(self.append(row) for row in rows)
         if num_kept == len(rows):
-            for path in paths:
-                path.unlink()
-            if paths:
-                lock.unlink()
+            with suppress(OSError):  # what stays is taken over again, and its rows are entered once all the same
+                for path in paths:
+                    path.unlink()
+                if paths:
+                    lock.unlink()
         return rows
 
     def close(self) -> None:
@@ -112,5 +114,7 @@ def _read(path: Path) -> Iterator[Row]:
         if line:
             try:
                 yield msgspec.json.decode(line, type=Row)
+            except msgspec.ValidationError as error:
+                log.warning("%s: a row does not fit the ledger and is not entered: %s", path, error)
             except msgspec.DecodeError:
                 log.warning("%s: a row was cut short and is not entered", path)

@@ -22,8 +22,8 @@ CLOSE_SECONDS = 3.0
 class Store(Protocol):
     """Where rows end. Its methods block, and raise when they cannot be done now."""
 
-    def insert(self, rows: Sequence[Row]) -> None:
-        """Keep `rows`, each once."""
+    def insert(self, rows: Sequence[Row]) -> int:
+        """Keep `rows`, each once; return how many of them it will never take, for what is in them."""
         ...
 
     def close(self) -> None:
@@ -64,10 +64,10 @@ class Ledger:
 
     def put(self, row: Row) -> None:
         """Keep `row`, soon. When the queue is full it is lost, and counted."""
-        if len(self._waiting) >= self._max_waiting or self._closing.is_set():
-            self.num_lost += 1
-            return
         with self._changing:
+            if len(self._waiting) >= self._max_waiting or self._closing.is_set():
+                self.num_lost += 1
+                return
             if self._journal is not None:
                 self._journal.append(row)
             self._waiting.append(row)
@@ -111,11 +111,11 @@ class Ledger:
         try:
             if self._store is None:
                 self._store = self._open_store()
-            self._store.insert(rows)
+            num_refused = self._store.insert(rows)
         except Exception as error:  # whatever the driver raises, the requests must go on
             self._failed(error)
             return False
-        self._written(len(rows))
+        self._written(len(rows), num_refused)
         return True
 
     def _cut(self) -> None:
@@ -124,14 +124,16 @@ class Ledger:
             if self._journal is not None:
                 self._journal.cut()
 
-    def _written(self, num_rows: int) -> None:
+    def _written(self, num_rows: int, num_refused: int) -> None:
         with self._changing:
+            self.num_written += num_rows - num_refused
+            self.num_lost += num_refused
             for _ in range(num_rows):
                 self._waiting.popleft()
             self._num_cut -= num_rows
-            if not self._num_cut and self._journal is not None:
-                self._journal.drop()
-        self.num_written += num_rows
+            journal = None if self._num_cut else self._journal
+        if journal is not None:  # it removes files, for which nobody is to wait
+            journal.drop()
 
     def _failed(self, error: Exception) -> None:
         self.num_failures += 1

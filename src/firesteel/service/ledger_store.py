@@ -1,5 +1,6 @@
 """The ledger's table, in SQLite or PostgreSQL: one code path for both."""
 
+import logging
 import operator
 import os
 import time
@@ -12,13 +13,16 @@ import msgspec
 import sqlalchemy as sql
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DataError, IntegrityError, SQLAlchemyError
 
 from firesteel.errors import ConfigError
 from firesteel.service.ledger_row import Row
 
+log = logging.getLogger("firesteel")
+
 CONNECT_SECONDS = 5
 TIDY_SECONDS = 3_600.0  # between two looks at what has been kept for long enough
+TIDY_ROWS = 10_000  # removed at once, so that whoever writes does not wait for long
 BUSY_SECONDS = 10
 INSTALL = "pip install 'firesteel[service]'"
 
@@ -80,11 +84,18 @@ def name_of(url: URL) -> str:
 class LedgerStore:
     """The table at `url`. Its methods block, and raise `SQLAlchemyError` when the database cannot do its part."""
 
-    def __init__(self, url: URL, max_seconds: float | None = None, now: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        url: URL,
+        max_seconds: float | None = None,
+        now: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._url = url
         self._max_seconds = max_seconds  # that a row is kept; None = for ever
-        self._now = now
-        self._tidy_at = 0.0
+        self._now = now  # which may jump
+        self._clock = clock
+        self._tidy_at = clock()
         self._is_file = url.drivername == "sqlite"
         self._engine = self._open()
         self._is_ready = False
@@ -105,24 +116,50 @@ class LedgerStore:
             return
         if self._is_file and self._url.database:
             _create_private(Path(self._url.database))
-        _metadata.create_all(self._engine)
+        try:
+            _metadata.create_all(self._engine)
+        except SQLAlchemyError as error:
+            if "already exists" not in str(error):  # else another server has made it just now
+                raise
         self._is_ready = True
 
-    def insert(self, rows: Sequence[Row]) -> None:
-        """Keep `rows`. Those that are there already, because only the answer was lost, stay as they are."""
-        self._prepare()
-        insert = sqlite.insert(REQUESTS) if self._is_file else postgresql.insert(REQUESTS)
-        with self._engine.begin() as connection:
-            connection.execute(insert.on_conflict_do_nothing(), [msgspec.structs.asdict(row) for row in rows])
-            self._tidy(connection)
+    def insert(self, rows: Sequence[Row]) -> int:
+        """Keep `rows`; return how many of them it will never take, for what is in them.
 
-    def _tidy(self, connection: sql.Connection) -> None:
-        """Remove, now and then, what was kept for long enough."""
-        now = self._now()
-        if self._max_seconds is None or now < self._tidy_at:
+        Those that are there already, because only the answer was lost, stay as they are.
+        """
+        self._prepare()
+        num_refused = self._insert(rows)
+        self._tidy()
+        return num_refused
+
+    def _insert(self, rows: Sequence[Row]) -> int:
+        insert = sqlite.insert(REQUESTS) if self._is_file else postgresql.insert(REQUESTS)
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(insert.on_conflict_do_nothing(), [msgspec.structs.asdict(row) for row in rows])
+        except (IntegrityError, DataError) as error:
+            if len(rows) > 1:  # halves, until the one is found that spoils them all
+                half = len(rows) // 2
+                return self._insert(rows[:half]) + self._insert(rows[half:])
+            log.error("the ledger cannot hold request %r, which is lost: %s", rows[0].request, _reason(error))
+            return 1
+        return 0
+
+    def _tidy(self) -> None:
+        """Remove, now and then, what was kept for long enough; the next row brings what is left of it."""
+        if self._max_seconds is None or self._clock() < self._tidy_at:
             return
-        connection.execute(sql.delete(REQUESTS).where(REQUESTS.c.at < now - self._max_seconds))
-        self._tidy_at = now + TIDY_SECONDS
+        self._tidy_at = self._clock() + TIDY_SECONDS
+        old = sql.select(REQUESTS.c.id).where(REQUESTS.c.at < self._now() - self._max_seconds).limit(TIDY_ROWS)
+        try:
+            with self._engine.begin() as connection:
+                done = connection.execute(sql.delete(REQUESTS).where(REQUESTS.c.id.in_(old)))
+        except SQLAlchemyError as error:
+            log.warning("old rows stay in the ledger for another hour: %s", _reason(error))
+        else:
+            if done.rowcount == TIDY_ROWS:
+                self._tidy_at = self._clock()
 
     def usage(self, asked: Asked) -> list[Mapping[str, Any]]:
         """Return one row of sums for each group, in the order of the groups."""
@@ -148,6 +185,10 @@ def _query(asked: Asked, columns: list[sql.Column[Any]]) -> sql.Select[Any]:
     names = ((asked.key, c.key), (asked.model, c.model))
     query = query.where(*(column == name for name, column in names if name is not None))
     return query.group_by(*columns).order_by(*columns) if columns else query
+
+
+def _reason(error: Exception) -> str:
+    return str(error).partition("\n")[0]  # what follows is the statement
 
 
 def _configure(connection: Any, _record: Any) -> None:

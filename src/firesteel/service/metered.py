@@ -78,8 +78,10 @@ class Metered:
     def abandon(self) -> None:
         """Settle now: no end of a sequence will come any more."""
         self._num_open = 0
-        self.close(FAILED)
-        self._settle()
+        if self._status is None:
+            self.close(FAILED)
+        else:
+            self._settle()
 
     def _settle(self) -> None:
         if self._status is None or self._num_open:

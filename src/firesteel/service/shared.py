@@ -140,11 +140,14 @@ def open_shared(url: str) -> Shared:
     try:
         from redis.asyncio import Redis
         from redis.backoff import NoBackoff
+        from redis.exceptions import RedisError
         from redis.retry import Retry
     except ImportError:
         raise ConfigError("shared limits need Redis' client; run: pip install 'firesteel[service]'") from None
     try:
         redis = Redis.from_url(url, socket_connect_timeout=PATIENCE_SECONDS, retry=Retry(NoBackoff(), 0))
-    except ValueError:
+        pool = redis.connection_pool
+        pool.connection_class(**pool.connection_kwargs)  # says now what it does not understand; it connects later
+    except (TypeError, ValueError, RedisError):  # which may name the password
         raise ConfigError("`limit_store` is no address of Redis; write redis://HOST:PORT/NUMBER") from None
     return Shared(redis)

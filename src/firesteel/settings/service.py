@@ -5,10 +5,9 @@ from typing import Annotated
 from msgspec import Meta
 
 from firesteel.settings.setting import Setting
-from firesteel.settings.takes import Positive, days_or_ever
+from firesteel.settings.takes import Positive, Price, days_or_ever
 
 PerMinute = Annotated[int, Meta(ge=1)]
-Price = Annotated[float, Meta(ge=0)]
 
 RATES = (
     Setting(

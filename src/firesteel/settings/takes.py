@@ -6,10 +6,13 @@ from msgspec import Meta
 
 MEGABYTE = 1_000_000
 
+MOST = 1_000_000  # of what is no whole number: seconds, days or dollars; it keeps infinity out, and what overflows
+
 Count = Annotated[int, Meta(ge=1)]
 CountOrNone = Annotated[int, Meta(ge=0)]
-Seconds = Annotated[float, Meta(ge=0)]
-Positive = Annotated[float, Meta(ge=0.1)]
+Seconds = Annotated[float, Meta(ge=0, le=MOST)]
+Positive = Annotated[float, Meta(ge=0.1, le=MOST)]
+Price = Annotated[float, Meta(ge=0, le=MOST)]
 
 
 def megabytes(value: int) -> int:
