@@ -1,6 +1,7 @@
 """`firesteel config show` tells each setting's value and who said it."""
 
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -60,3 +61,49 @@ def test_a_flag_out_of_its_limits_is_refused_by_name() -> None:
     result = CliRunner().invoke(app, ["config", "show", "--port", "70000"])
     assert result.exit_code == 2
     assert "--port" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "problem"),
+    [
+        ("ledger", "a-folder", "`ledger`: a-folder is a folder; name a file in it"),
+        ("ledger", "text", "`ledger`: text is no SQLite database"),
+        ("ledger", "text/ledger.db", "`ledger`: text/ledger.db cannot be a file"),
+        ("ledger", "mysql://x/y", "cannot be kept in mysql"),
+        ("response_store", "a-folder", "`response_store`: a-folder is a folder"),
+        ("response_store", "text/x.db", "`response_store`: text/x.db cannot be a file"),
+        ("limit_store", "foo", "redis://"),
+        ("guard_actions", "FS999=block", "FS999"),
+        ("tls_cert", "none.pem", "`tls.key` is missing"),
+    ],
+)
+def test_what_could_not_be_served_is_shown_and_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, problem: str
+) -> None:
+    (tmp_path / "a-folder").mkdir()
+    (tmp_path / "text").write_text("no database")
+    monkeypatch.setenv(f"FIRESTEEL_{name.upper()}", value)
+    result = CliRunner().invoke(app, ["config", "show"])
+    assert result.exit_code != 0
+    said = f"{result.output}{result.exception}"
+    assert problem in said
+    assert "max_queue" in result.stdout
+    assert not list(tmp_path.glob("*.db"))
+
+
+def test_databases_that_are_there_or_may_come_are_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sqlite3.connect(tmp_path / "old.db").execute("CREATE TABLE x (y)").connection.close()
+    (tmp_path / "empty.db").touch()
+    for place in ("old.db", "empty.db", "deep/new.db", str(tmp_path / "a" / "b.db"), "none"):
+        monkeypatch.setenv("FIRESTEEL_LEDGER", place)
+        monkeypatch.setenv("FIRESTEEL_RESPONSE_STORE", place)
+        assert CliRunner().invoke(app, ["config", "show"]).exit_code == 0
+    assert not (tmp_path / "deep").exists()
+
+
+def test_a_server_that_knows_no_key_says_so(tmp_path: Path) -> None:
+    (tmp_path / "firesteel.toml").write_text('keys = "typo.json"\n')
+    result = CliRunner().invoke(app, ["config", "show"])
+    assert result.exit_code == 0
+    assert "there is no key file typo.json yet" in result.stderr
+    assert "whoever reaches 127.0.0.1:8080 may ask" in result.stderr

@@ -1,5 +1,6 @@
 """The life of the server process: crashes, signals, refusals to start; nothing is ever left behind."""
 
+import os
 import signal
 import socket
 import subprocess
@@ -159,12 +160,36 @@ def test_what_nobody_waits_for_has_the_grace_period_too(tmp_path: Path) -> None:
     assert all("shutting down" in response["error"]["message"] for response in found)
 
 
-def test_a_signal_while_loading_ends_it_quietly() -> None:
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_a_reload_that_comes_too_early_does_not_end_it(tmp_path: Path) -> None:
+    port, log = free_port(), tmp_path / "log"
+    line = firesteel("serve", "--backend", "scripted", "--port", str(port), "--disk-cache", "0")
+    with log.open("wb") as file:
+        process = subprocess.Popen(line, stderr=file, env=environment({"FIRESTEEL_HOME": str(tmp_path)}))
+    live = Live(process, port, log)
+    try:
+        wait_for(lambda: ignores(process.pid, signal.SIGHUP), "it knows what to do with it")
+        while b"ready" not in log.read_bytes():
+            process.send_signal(signal.SIGHUP)
+            assert process.poll() is None, log.read_text()
+        wait_for(lambda: live.health() == 200, "it is ready")
+    finally:
+        live.stop()
+
+
+def ignores(pid: int, number: signal.Signals) -> bool:
+    """Return whether a process ignores or handles a signal."""
+    status = dict(line.split(":\t") for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line)
+    return bool((int(status["SigIgn"], 16) | int(status["SigCgt"], 16)) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_loading_ends_it_quietly(number: signal.Signals) -> None:
     line = firesteel("serve", "--backend", "scripted", "--port", str(free_port()), "--ledger", "none")
-    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
     me = psutil.Process(process.pid)
     children = wait_for(lambda: me.children(recursive=True), "the engine process starts")
-    process.terminate()
+    os.killpg(process.pid, number)  # as a terminal does
     _, words = process.communicate(timeout=10)
     assert process.returncode == 0, words
     assert "Traceback" not in words

@@ -16,14 +16,20 @@ app = typer.Typer(help="Settings of `firesteel serve`.", no_args_is_help=True, r
 @reported()
 @takes_settings
 def show(invoked: typer.Context, config: ConfigOption = None, as_json: JsonOption = False, **flags: Any) -> None:
-    """Print every setting of `firesteel serve`, its value and where it comes from. Secrets are not shown."""
+    """Print every setting of `firesteel serve`, its value and where it comes from. Secrets are not shown.
+
+    Fails where a server could not be started with them.
+    """
+    from firesteel.server import checks
+
     settings = resolve(typed(invoked, flags), config=config)
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *checks.remarks(settings.server())):
         typer.echo(f"warning: {warning}", err=True)
     if as_json:
         print_json(_document(settings))
     else:
         _print(settings)
+    checks.check(settings.server())
 
 
 def _document(settings: Settings) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """`firesteel serve`: the OpenAI-compatible server."""
 
+import signal
 from collections.abc import Callable
 from typing import Annotated, Any
 
@@ -24,12 +25,19 @@ def serve(invoked: typer.Context, config: ConfigOption = None, **flags: Any) -> 
     Settings come from a configuration file, FIRESTEEL_* variables and these flags; later ones win. See
     docs/reference/configuration.md, and `firesteel config show` for what holds here.
     """
+    _ignore_reload()
     given = typed(invoked, flags)
 
     def read() -> Settings:
         return resolve(given, config=config)
 
     start(read(), read)
+
+
+def _ignore_reload() -> None:
+    """Let a SIGHUP that comes before there is anything to reload not end the program."""
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
 def start(settings: Settings, read_again: Callable[[], Settings]) -> None:
@@ -41,18 +49,16 @@ def start(settings: Settings, read_again: Callable[[], Settings]) -> None:
 
     from firesteel import logs
     from firesteel.backend.sizes import prices
-    from firesteel.server.auth import check_bind
-    from firesteel.server.guarding import guards_of
+    from firesteel.server import checks
     from firesteel.server.observe import current_id
     from firesteel.server.reload import Reload
     from firesteel.server.run import serve as serve_until_signal
 
     engine, server = settings.engine(), settings.server()
-    check_bind(server.host, server)
-    guards_of(server)  # what cannot be is said now
+    checks.check(server)  # what cannot be is said now
     logs.configure(engine.log_format, current_id)
     log = logging.getLogger("firesteel")
-    for warning in settings.warnings:
+    for warning in (*settings.warnings, *checks.remarks(server)):
         log.warning(warning)
     if settings.file is not None:
         log.info("settings of %s", settings.file)

@@ -153,7 +153,8 @@ class EngineProcess:
         config = msgspec.json.encode(self._config).decode()
         command = [sys.executable, "-m", "firesteel.child", str(theirs.fileno()), config]
         with theirs:
-            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()])
+            # In a group of its own, so that a terminal's Ctrl-C does not reach it before it can ignore it.
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], process_group=0)
         reader, self._writer = await asyncio.open_connection(sock=ours)
         self._shorthand = Sender()  # a new process knows nothing
         return reader
