@@ -27,6 +27,8 @@ The file is TOML. It is the one that `--config` names, else `FIRESTEEL_CONFIG`, 
 
 One file is read, and the first lines of the log name it. A key with a dot may be written as a table: `[tls]` and below
 it `cert = "…"`. A list in a variable or a flag is separated by commas. An empty variable counts as not set.
+Files whose default is a bare name (`ledger.db`) lie in `FIRESTEEL_HOME`; a path of yours counts from the folder in which
+the server was started.
 
 ```toml
 model = "qwen2.5-coder-0.5b"
@@ -37,7 +39,10 @@ max_queue = 32
 
 **SIGHUP** makes a running server read all of this again, with the flags it was started with. Settings marked *live*
 take effect at once, for the requests that come after, and no stream is broken; changes of others are named in the log
-and need a restart. A file that cannot be leaves everything as it was, and the log says why.
+and need a restart. A file that cannot be leaves everything as it was, and the log says why. A guard that was off at the
+start, or did not block, needs a restart to be on, or to block.
+
+`firesteel config show` exits with 1 where `firesteel serve` could not start with these settings, and says why.
 """
 
 
