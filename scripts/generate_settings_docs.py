@@ -27,7 +27,7 @@ The file is TOML. It is the one that `--config` names, else `FIRESTEEL_CONFIG`, 
 
 One file is read, and the first lines of the log name it. A key with a dot may be written as a table: `[tls]` and below
 it `cert = "…"`. A list in a variable or a flag is separated by commas. An empty variable counts as not set.
-Files whose default is a bare name (`ledger.db`) lie in `FIRESTEEL_HOME`; a path of yours counts from the folder in which
+Files whose default is a bare name (`ledger.db`) lie in `FIRESTEEL_HOME`; a path of yours counts from the folder where
 the server was started.
 
 ```toml
