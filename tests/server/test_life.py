@@ -189,6 +189,7 @@ def test_a_signal_while_loading_ends_it_quietly(number: signal.Signals) -> None:
     process = subprocess.Popen(line, stderr=subprocess.PIPE, text=True, start_new_session=True)
     me = psutil.Process(process.pid)
     children = wait_for(lambda: me.children(recursive=True), "the engine process starts")
+    wait_for(lambda: all(os.getpgid(child.pid) != process.pid for child in children), "it is in its own group")
     os.killpg(process.pid, number)  # as a terminal does
     _, words = process.communicate(timeout=10)
     assert process.returncode == 0, words
