@@ -20,7 +20,10 @@ class Visit(Protocol):
     """Told by the pipeline and by the call what happens to a request. All methods belong to the event loop."""
 
     async def enter(self, request: Request, model: str, num_prompt_tokens: int, context_tokens: int) -> None:
-        """Let `request` come in, whose prompt has about `num_prompt_tokens`. Raises Forbidden or RateLimited."""
+        """Let `request`, whose prompt has about `num_prompt_tokens`, come in; again for each that succeeds it.
+
+        Raises Forbidden, RateLimited, or RequestError for what never fits.
+        """
         ...
 
     def started(self) -> None:

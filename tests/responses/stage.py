@@ -125,7 +125,7 @@ class Stage:
 
     async def steer(self, turn: Turn, words: str | list[Item] = "stop") -> None:
         """Steer as the server does."""
-        await turn.tell(turn.steer(new_steer(turn.response.id, words)))
+        await turn.steer(new_steer(turn.response.id, words))
 
     def close(self) -> None:
         self.responses.close()

@@ -1,20 +1,25 @@
 """An ASGI client without a network, whose reading the test controls."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 from starlette.requests import Request
 
 from firesteel.config import ServerConfig
+from firesteel.responses.service import Responses
 from firesteel.server.answer import Answer
 from firesteel.server.metrics import Metrics
+from firesteel.session.response_store import MEMORY, ResponseStore
 from tests.pipeline.fake_engine import FakeEngine, make_pipeline
 
 
 class Client:
     """One request to an `Answer` on a `FakeEngine`; `sent` is what reached the client."""
 
-    def __init__(self, kind: str, body: bytes, *, max_body_bytes: int = 1000, **limits: Any) -> None:
+    def __init__(
+        self, kind: str, body: bytes, *, max_body_bytes: int = 1000, make: type[Answer] = Answer, **limits: Any
+    ) -> None:
         self.engine = FakeEngine()
         self.pipeline = make_pipeline(self.engine)
         self.metrics = Metrics()
@@ -34,13 +39,16 @@ class Client:
         }
         request = Request(self._scope, self._receive)
         request.state.request_id, request.state.scope = "r", ""
-        self._answer = Answer(
+        self._answer = make(
             self.pipeline,
             self.metrics,
             request,
             kind,
             config=ServerConfig(max_body_bytes=max_body_bytes, **limits),
         )
+
+        responses = Responses(self.pipeline, ResponseStore(MEMORY), keeps=False)
+        self._answer.service = SimpleNamespace(ready_responses=lambda: responses)
 
     def start(self) -> "asyncio.Task[None]":
         """Run the request; the task ends when the response has been sent or given up."""

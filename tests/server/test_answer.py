@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from firesteel.server import answer
+from firesteel.server.responses import CreateAnswer
 from firesteel.types import Failure, Progress
 from tests.pipeline.fake_engine import chat, completion
 from tests.server.harness import Client
@@ -142,3 +143,18 @@ async def test_a_body_beyond_the_limit() -> None:
     client = Client("chat", b"x" * 1001)
     await asyncio.wait_for(client.start(), 5)
     assert client.status == 413
+
+
+async def test_a_stream_of_a_response_that_fails_counts_as_its_error() -> None:
+    client = Client("responses", b'{"model": "fake", "input": "x", "stream": true}', make=CreateAnswer)
+    task = client.start()
+    await client.started()
+    client.engine.say("a")
+    while not client.sent:
+        await asyncio.sleep(0)
+    client.engine.tell(0, lambda id: Failure(id, "context_length_exceeded", "too long"))
+    await task
+    assert client.status == 200
+    assert "response.failed" in client.text
+    counted = client.metrics.render(None, {}, num_refused=0, num_restarts=0).decode()
+    assert 'firesteel_requests_total{endpoint="responses",status="400"} 1.0' in counted

@@ -87,6 +87,8 @@ def test_each_request_of_a_socket_is_a_line_and_the_socket_is_one_too(logging_se
     create = {"type": "response.create", "model": "scripted", "input": f"hello {WORDS}"}
     headers = {"authorization": f"Bearer {KEY}", "x-request-id": "socket-1"}
     with connect(url, additional_headers=headers) as socket:
+        assert socket.response is not None
+        assert socket.response.headers["x-request-id"] == "socket-1"
         usages = []
         for body in (create, create | {"previous_response_id": "resp_none"}, create):
             socket.send(json.dumps(body))
@@ -100,6 +102,14 @@ def test_each_request_of_a_socket_is_a_line_and_the_socket_is_one_too(logging_se
     assert len({line["request_id"] for line in asked}) == 3
     assert [line.get("output_tokens") for line in asked] == [usage and usage["output_tokens"] for usage in usages]
     assert "output_tokens" not in line_of(logging_server, "socket-1")
+
+
+def test_a_socket_is_told_the_id_that_its_requests_are_logged_with(logging_server: Live) -> None:
+    url = logging_server.url.replace("http", "ws") + "/v1/responses"
+    with connect(url, additional_headers={"authorization": f"Bearer {KEY}"}) as socket:
+        assert socket.response is not None
+        id = socket.response.headers["x-request-id"]
+    assert line_of(logging_server, id)["status"] == 101
 
 
 def test_no_line_holds_what_was_said_or_a_key(logging_server: Live) -> None:

@@ -109,6 +109,18 @@ def test_a_socket_is_told_by_a_frame(office: Office) -> None:
     assert int(frame["error"]["headers"]["retry-after"]) >= 1
 
 
+def test_steering_counts(office: Office) -> None:
+    headers = {"authorization": f"Bearer {office.key('--requests-per-minute', '2')}"}
+    body = {"model": "scripted", "input": "stall", "background": True, "max_output_tokens": 100}
+    id = office.live.http.post("/v1/responses", json=body, headers=headers).json()["id"]
+    path = f"/v1/responses/{id}/steer"
+    taken, refused = (office.live.http.post(path, json={"input": "more"}, headers=headers) for _ in range(2))
+    assert taken.json()["type"] == "response.steer.accepted"
+    assert (refused.status_code, refused.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+    assert int(refused.headers["retry-after"]) >= 1
+    office.live.http.post(f"/v1/responses/{id}/cancel", headers=headers)
+
+
 def test_a_model_that_the_key_may_not_use(office: Office) -> None:
     refused = office.chat(office.key("--model", "other"))
     assert refused.status_code == 403

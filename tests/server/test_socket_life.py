@@ -1,77 +1,13 @@
 """A connection's life: its limits in time, its queue, and a client that takes nothing any more."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
-from starlette.datastructures import Headers
 
-from firesteel.config import ServerConfig
-from firesteel.server.metrics import Metrics
-from firesteel.server.websocket import Connection
-from firesteel.service.keyring import ANYONE, Keyring
 from firesteel.types import Progress
-from firesteel.visit import UNCOUNTED
 from tests.responses.stage import Stage, settle
-
-
-class FakeSocket:
-    """The server's side of a WebSocket; `sent` is what the client got. Cleared, `reads` lets it take nothing."""
-
-    def __init__(self) -> None:
-        self.headers = Headers({})
-        self.sent: list[dict[str, Any]] = []
-        self.closed: int | None = None
-        self.reads = asyncio.Event()
-        self.reads.set()
-        self._frames: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-
-    def create(self, text: str = "x", **fields: Any) -> None:
-        self.receive_text(json.dumps({"type": "response.create", "model": "fake", "input": text, **fields}))
-
-    def receive_text(self, frame: str) -> None:
-        self._frames.put_nowait({"type": "websocket.receive", "text": frame})
-
-    def leave(self) -> None:
-        self._frames.put_nowait({"type": "websocket.disconnect"})
-
-    async def receive(self) -> dict[str, Any]:
-        return await self._frames.get()
-
-    async def send(self, message: dict[str, Any]) -> None:
-        await self.reads.wait()
-        self.sent.append(json.loads(message["text"]))
-
-    async def close(self, code: int) -> None:
-        self.closed = code
-        self.leave()
-
-    @property
-    def kinds(self) -> list[str]:
-        return [event["type"].removeprefix("response.") for event in self.sent]
-
-
-class Life:
-    """A connection on a fake engine."""
-
-    def __init__(self, stage: Stage, **config: Any) -> None:
-        self.stage, self.socket = stage, FakeSocket()
-        service: Any = SimpleNamespace(
-            config=ServerConfig(**config),
-            metrics=Metrics(),
-            keyring=Keyring(None),
-            desk=SimpleNamespace(visit=lambda *_: UNCOUNTED),
-            pipeline=stage.responses.pipeline,
-            ready_responses=lambda: stage.responses,
-            require_open=lambda: None,
-            sockets=set(),
-        )
-        made: Any = self.socket
-        self.connection = Connection(service, made, ANYONE)
-        self.task = asyncio.create_task(self.connection.serve())
+from tests.server.life import Life
 
 
 @pytest.fixture
@@ -94,6 +30,19 @@ async def test_an_old_connection_takes_nothing_new_and_leaves_when_all_has_ended
     await asyncio.wait_for(life.task, 5)
     assert life.socket.closed == 1001
     assert life.socket.kinds[-1] == "completed"
+
+
+async def test_an_old_connection_is_not_held_by_steering(stage: Stage) -> None:
+    life = Life(stage, socket_seconds=0.05)
+    life.socket.create()
+    await asyncio.sleep(0.1)
+    life.socket.steer()
+    await settle()
+    assert stage.engine.steered == []
+    stage.engine.finish(0)
+    await asyncio.wait_for(life.task, 5)
+    assert [event["error"]["code"] for event in life.socket.errors] == ["websocket_connection_limit_reached"] * 2
+    assert life.socket.closed == 1001
 
 
 async def test_a_client_that_takes_nothing_is_left(stage: Stage) -> None:
@@ -154,3 +103,19 @@ async def test_a_lane_does_not_grow_without_end(stage: Stage) -> None:
     assert len(errors) in (5, 6)
     life.socket.leave()
     await asyncio.wait_for(life.task, 5)
+
+
+async def test_what_waits_on_a_connection_has_a_size(stage: Stage) -> None:
+    life = Life(stage, max_body_bytes=1000)
+    for lane in ("a", "a", "b"):
+        life.socket.create("x" * 800, stream_id=lane)
+        await settle()
+    (error,) = life.socket.errors
+    assert (error["stream_id"], error["error"]["code"]) == ("b", "rate_limit_exceeded")
+    assert "2000 bytes" in error["error"]["message"]
+    stage.engine.finish(0)
+    await settle()
+    life.socket.create("x" * 800, stream_id="a")
+    await settle()
+    assert len(life.socket.errors) == 1
+    await life.ends()

@@ -163,12 +163,10 @@ class Responses:
         turn = self.active.get(id)
         return turn if turn is not None and turn.scope == scope else None
 
-    async def steer(
-        self, id: str, given: str | list[Item], scope: str, connection: Recent | None = None
-    ) -> tuple[Turn, WireEvent]:
-        """Steer `given` into the response `id`; return who writes it and the event that says so.
+    async def steer(self, id: str, given: str | list[Item], scope: str, connection: Recent | None = None) -> WireEvent:
+        """Steer `given` into the response `id`; return the event that its reader was sent.
 
-        Raises SteerRefused.
+        Raises SteerRefused, and what refuses a request beyond a limit.
         """
         turn = self.running(id, scope)
         if turn is None:
@@ -179,7 +177,7 @@ class Responses:
                 raise SteerRefused("response_not_found", message) from None
             message = "the response has ended; send the words as a new turn"
             raise SteerRefused("response_already_completed", message)
-        return turn, turn.steer(new_steer(id, given))
+        return await turn.steer(new_steer(id, given))
 
     async def stored(self, id: str, scope: str) -> Stored:
         """Return a stored response that has ended. Raises ResponseNotFound."""

@@ -5,9 +5,10 @@ from uuid import uuid4
 
 import msgspec
 
-from firesteel.errors import RequestError
+from firesteel.errors import FiresteelError, RequestError
 from firesteel.request.response_items import Transcript, user_items
 from firesteel.stream.response_events import Events, WireEvent
+from firesteel.types import Request
 from firesteel.wire.openai_responses import Item
 from firesteel.wire.response_object import (
     CustomCallItem,
@@ -60,6 +61,16 @@ def new_steer(target: str, given: str | list[Item]) -> Steer:
     return Steer(f"steer_{uuid4().hex}", target, given, items, text)
 
 
+def require_open(request: Request, num_pending: int, *, is_over: bool) -> None:
+    """Raise SteerRefused unless the response to `request` takes one more submission."""
+    if request.max_tokens == 0:
+        raise SteerRefused("steering_not_supported", "a response that only warms up says nothing to steer")
+    if is_over:
+        raise SteerRefused("response_already_completed", "the response has ended; send the words as a new turn")
+    if num_pending >= MAX_PENDING_STEERS:
+        raise SteerRefused("too_many_pending_steers", f"{MAX_PENDING_STEERS} are pending; wait for the successor")
+
+
 def accepted(steer: Steer, events: Events) -> WireEvent:
     """Return the event that says that the server owns the input now."""
     return events.event("response.steer.accepted", steer=SteerRef(id=steer.id, previous_response_id=steer.target))
@@ -91,7 +102,7 @@ def failed(steer: Steer, code: str, message: str, events: Events) -> WireEvent:
     return events.event("response.steer.failed", steer=ref, error=SteerFault(code=code, message=message))
 
 
-def refused(target: str, given: str | list[Item], error: SteerRefused, events: Events) -> WireEvent:
+def refused(target: str, given: str | list[Item], error: FiresteelError, events: Events) -> WireEvent:
     """Return the event that refuses input before it was accepted."""
     ref = SteerRef(previous_response_id=target, input=given)
     fault = SteerFault(code=error.code or "invalid_input", message=error.message)

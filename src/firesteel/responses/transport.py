@@ -7,6 +7,10 @@ from firesteel.types import Event, Progress
 from firesteel.visit import Place, Visit
 
 
+class Stopped(Exception):
+    """A response was ended while it waited for its turn."""
+
+
 class Transport(Protocol):
     """Where events go. `is_eager`: an early failure is an event too; else it is raised while nothing was sent."""
 

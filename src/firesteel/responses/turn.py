@@ -11,8 +11,8 @@ from firesteel.pipeline import WAITING_SECONDS
 from firesteel.request.openai_responses import Asked
 from firesteel.responses.echo import new_id, response_of
 from firesteel.responses.memory import NO_USAGE, Origin
-from firesteel.responses.steering import MAX_PENDING_STEERS, Steer, SteerRefused, accepted, failed, pending
-from firesteel.responses.transport import Transport
+from firesteel.responses.steering import Steer, accepted, failed, pending, require_open
+from firesteel.responses.transport import Stopped, Transport
 from firesteel.stream.openai_responses import ResponseWriter, successor_of
 from firesteel.stream.response import taken_back
 from firesteel.stream.response_events import Events, WireEvent
@@ -23,10 +23,6 @@ from firesteel.wire.response_object import ResponseObject
 
 if TYPE_CHECKING:
     from firesteel.responses.service import Responses
-
-
-class Stopped(Exception):
-    """The response was ended while it waited for its turn."""
 
 
 class Turn:
@@ -83,19 +79,17 @@ class Turn:
         except Stopped:
             await self._send([*self._opening(), *self._finish(Finish("", "cancelled", NO_USAGE))])
         except FiresteelError as error:
-            if not self._has_sent and self._warms_nothing(error):
+            # The template may take no conversation that has not begun; then a warm-up has nothing to compute.
+            if not self._has_sent and self._asked.request.max_tokens == 0 and error.param == "messages":
                 return await self._send([*self._opening(), *self._finish(Finish("", "length", NO_USAGE))])
             if not self._has_sent:
+                self.status = error.status
                 raise
             await self.fail(error)
         finally:
             self._is_over = True
             self._responses.active.pop(self.response.id, None)
             self.ended.set()
-
-    def _warms_nothing(self, error: FiresteelError) -> bool:
-        """Return whether only a warm-up failed, since the template takes no conversation that has not begun."""
-        return self._asked.request.max_tokens == 0 and error.param == "messages"
 
     async def _run_once(self, request: Request) -> None:
         await self.enter()
@@ -258,23 +252,26 @@ class Turn:
         """Go on as a request of its own, when this one has ended altogether."""
         self._steering, self._steers = [], []
         self._next = self._begin_next(steers)
-        self._is_open = self._has_entered = False
+        self._is_open = False
 
-    def steer(self, steer: Steer) -> WireEvent:
-        """Take the user's words in; return the event that says so. Raises SteerRefused."""
-        if self._asked.request.max_tokens == 0:
-            raise SteerRefused("steering_not_supported", "a response that only warms up says nothing to steer")
-        if self._is_over or self._stop_reason:
-            raise SteerRefused("response_already_completed", "the response has ended; send the words as a new turn")
-        if len(self._steers) + len(self._steering) >= MAX_PENDING_STEERS:
-            raise SteerRefused("too_many_pending_steers", f"{MAX_PENDING_STEERS} are pending; wait for the successor")
+    async def steer(self, steer: Steer) -> WireEvent:
+        """Take the user's words in; send and return the event that says so.
+
+        Raises SteerRefused, and what refuses a request: that which succeeds the response counts as one.
+        """
+        self._check(steer)
+        num_bytes, visit = self._origin.num_bytes + len(steer.text.encode()), self._transport.visit
+        await self._pipeline.enter(self._asked.request, num_bytes, visit, self._known.num_tokens)
+        self._check(steer)  # the response may have ended meanwhile
         self._steers.append(steer)
         self._dispatch()
-        return accepted(steer, self.events)
-
-    async def tell(self, event: WireEvent) -> None:
-        """Send `event` among the response's own."""
+        event = accepted(steer, self.events)
         await self._transport.send([event])
+        return event
+
+    def _check(self, steer: Steer) -> None:
+        is_over = self._is_over or self._stop_reason != "" or steer.target != self.response.id
+        require_open(self._asked.request, len(self._steers) + len(self._steering), is_over=is_over)
 
     def _dispatch(self) -> None:
         """Hand what was steered in to the engine, unless a call is being written: that one is completed first."""

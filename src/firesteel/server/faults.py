@@ -1,5 +1,6 @@
 """Errors that reach no answer of their own: of keys, paths, methods, and ours."""
 
+import logging
 from collections.abc import Mapping
 from math import ceil
 from typing import Any
@@ -11,6 +12,8 @@ from starlette.routing import Route
 
 from firesteel.errors import FiresteelError, Overloaded, RequestError
 from firesteel.wire.errors import encode_error
+
+log = logging.getLogger("firesteel")
 
 
 async def _error(request: Request, error: Exception) -> Response:
@@ -40,8 +43,19 @@ def methods_of(path: str, routes: list[Route]) -> list[str]:
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
-    wrapped = FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
-    return Response(encode_error(wrapped, _kind(request)), 500, media_type="application/json")
+    return Response(encode_error(_internal(error), _kind(request)), 500, media_type="application/json")
+
+
+def fault_of(error: Exception) -> FiresteelError:
+    """Return what a client is told of `error`; one that nobody raised on purpose is logged."""
+    if isinstance(error, FiresteelError):
+        return error
+    log.error("internal error", exc_info=error)
+    return _internal(error)
+
+
+def _internal(error: Exception) -> FiresteelError:
+    return FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
 
 
 def _kind(request: Request) -> str:

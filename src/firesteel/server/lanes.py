@@ -7,9 +7,8 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from starlette.websockets import WebSocketDisconnect
-
-from firesteel.errors import FiresteelError
+from firesteel.server.answer import ClientGone
+from firesteel.server.faults import fault_of
 from firesteel.server.metrics import Metrics
 from firesteel.server.observe import CLIENT_GONE, current_id, observed
 from firesteel.server.pace import Pace
@@ -81,6 +80,7 @@ class Lane:
     def add(self, create: CreateEvent, num_bytes: int) -> None:
         """Answer `create` when its turn comes."""
         self._waiting.append((create, num_bytes))
+        self._connection.num_bytes += num_bytes
         if self._task is None or self._task.done():
             self.idle.clear()
             self._task = asyncio.create_task(self._work())
@@ -97,7 +97,7 @@ class Lane:
             while self._waiting:
                 async with self._connection.active:
                     await self._answer(*self._waiting.popleft())
-        except (TimeoutError, ConnectionError, RuntimeError, WebSocketDisconnect):
+        except ClientGone:
             self._connection.give_up()
         finally:
             self.idle.set()
@@ -109,10 +109,11 @@ class Lane:
         with observed(record, self._connection.headers, service.listeners):
             record.status = CLIENT_GONE  # unless it gets further
             record.status = await self._turn(create, num_bytes, record.id)
+        self._connection.num_bytes -= num_bytes
 
     async def _turn(self, create: CreateEvent, num_bytes: int, request_id: str) -> int:
         """Return the status that the request would have had over HTTP."""
-        connection, status = self._connection, 500
+        connection, status = self._connection, CLIENT_GONE  # unless it gets further
         visit = connection.service.desk.visit(connection.caller, "responses", request_id)
         try:
             connection.service.require_open()
@@ -132,10 +133,13 @@ class Lane:
                 status = turn.status
             finally:
                 self._written.update(turn.ids)
-        except FiresteelError as error:
-            status = error.status
+        except ClientGone:
+            raise
+        except Exception as error:
+            fault = fault_of(error)
+            status = fault.status
             self._evict(create.previous_response_id)
-            await connection.send_bytes(error_frame(error, self._stream_id, visit.headers()))
+            await connection.send_bytes(error_frame(fault, self._stream_id, visit.headers()))
         finally:
             connection.service.metrics.answered("responses", status)
             visit.close(status)

@@ -18,7 +18,7 @@ from firesteel.server.answer import EVENT_STREAM, Answer, queued
 from firesteel.server.query import choice, flag, whole_number
 from firesteel.stream import response_events, sse
 from firesteel.stream.response_events import Events, WireEvent
-from firesteel.types import Delta, Event, Failure, Finish, Progress
+from firesteel.types import Delta, Event, Finish, Progress
 from firesteel.visit import Place
 from firesteel.wire.decode import decode
 from firesteel.wire.openai_responses import CompactBody, Item, PromptBody, ResponsesBody, SteerBody
@@ -52,7 +52,7 @@ class StreamAnswer(Answer):
 
     def observe(self, event: Event) -> None:
         """Count what the engine says."""
-        if isinstance(event, Delta | Failure | Finish):
+        if isinstance(event, Delta | Finish):
             self._observe([(0, event)])
 
     async def stream_bytes(self, data: bytes) -> None:
@@ -165,9 +165,8 @@ class SteerAnswer(JsonAnswer):
     async def value(self, body: bytes) -> msgspec.Raw:
         """Steer a response that somebody else reads."""
         given, id = decode(body, SteerBody).input, self._request.path_params["id"]
-        turn, event = await self.responses.steer(id, given, self._scope)
-        await turn.tell(event)
-        return msgspec.Raw(event[1])
+        _, data = await self.responses.steer(id, given, self._scope)
+        return msgspec.Raw(data)
 
 
 def _service(request: Request) -> "Service":

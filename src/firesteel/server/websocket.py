@@ -5,25 +5,27 @@ What a client sends is in `wire.openai_responses`; docs/reference/websocket.md d
 
 import asyncio
 import re
-import uuid
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from firesteel.errors import FiresteelError, NotReady, RequestError, ResponseNotFound
+from firesteel.errors import FiresteelError, NotReady, RateLimited, RequestError, ResponseNotFound
 from firesteel.responses.memory import MAX_CONNECTION, Recent
 from firesteel.responses.service import Responses
 from firesteel.responses.steering import SteerRefused, refused
+from firesteel.server.answer import ClientGone
+from firesteel.server.faults import fault_of
 from firesteel.server.lanes import Lane, LaneTransport
+from firesteel.server.observe import request_id
 from firesteel.service.keyring import Caller
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.visit import Visit
 from firesteel.wire.decode import decode
 from firesteel.wire.errors import encode_error
 from firesteel.wire.openai_responses import AnyEvent, CreateEvent, InterruptEvent, SteerEvent
-from firesteel.wire.socket_errors import connection_expired, error_frame, invalid_lane, too_many_lanes
+from firesteel.wire.socket_errors import connection_expired, error_frame, invalid_lane, too_many_bytes, too_many_lanes
 
 if TYPE_CHECKING:
     from firesteel.server.app import Service
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 MAX_LANES = 32  # named ones of a connection
 MAX_ACTIVE = 16  # responses of a connection that are computed together
 MAX_WAITING = 64  # requests of a lane that wait for their turn
+MAX_BODIES = 2  # of the largest size, which the requests of a connection may take together until they are answered
 GOING_AWAY, TRY_AGAIN = 1001, 1013
 
 _LANE = re.compile(r"[A-Za-z0-9_.-]{1,256}")
@@ -48,6 +51,7 @@ class Connection:
         self.active = asyncio.Semaphore(MAX_ACTIVE)
         self._socket = socket
         self._lanes: dict[str | None, Lane] = {}
+        self.num_bytes = 0  # of the requests that wait or are answered
         self._sending = asyncio.Lock()
         self._expired = False
 
@@ -86,7 +90,7 @@ class Connection:
                 pipeline.remember(scope, exact.tokens)
 
     async def _read_all(self) -> None:
-        with suppress(WebSocketDisconnect, TimeoutError):
+        with suppress(ClientGone):
             while (message := await self._socket.receive())["type"] != "websocket.disconnect":
                 await self._read(message.get("text") or message.get("bytes") or "")
 
@@ -101,6 +105,7 @@ class Connection:
             data = frame.encode() if isinstance(frame, str) else frame
             kind = decode(data, AnyEvent)
             lane = kind.stream_id
+            self._identify()
             if kind.type == "response.create":
                 self._create(decode(data, CreateEvent), len(data))
             elif kind.type == "response.steer":
@@ -109,20 +114,30 @@ class Connection:
                 self._interrupt(decode(data, InterruptEvent))
             else:
                 raise _unknown(kind.type)
-        except FiresteelError as error:
-            await self.send_bytes(error_frame(error, lane))
+        except ClientGone:
+            raise
+        except Exception as error:
+            await self.send_bytes(error_frame(fault_of(error), lane))
 
-    def _create(self, create: CreateEvent, num_bytes: int) -> None:
-        self.caller = self.service.keyring.identify(self.headers)  # the key may have been revoked
+    def _identify(self) -> None:
+        """Ask for the key again: it may have ended."""
+        self.caller = self.service.keyring.identify(self.headers)
         self.caller.check("generate")
+
+    def _require_time(self) -> None:
         if self._expired:
             raise connection_expired(self.service.config.socket_seconds)
+
+    def _create(self, create: CreateEvent, num_bytes: int) -> None:
+        self._require_time()
         if create.background:
             raise RequestError("`background` is for HTTP; remove it", param="background")
         lane = self._lane(create.stream_id)
         if lane.num_waiting >= MAX_WAITING:
             message = f"{MAX_WAITING} requests of this lane are waiting; wait for the first ones"
             raise RequestError(message, code="rate_limit_exceeded")
+        if self.num_bytes + num_bytes > (most := MAX_BODIES * self.service.config.max_body_bytes):
+            raise too_many_bytes(most)
         lane.add(create, num_bytes)
 
     def _lane(self, stream_id: str | None) -> Lane:
@@ -136,15 +151,14 @@ class Connection:
         return lane
 
     async def _steer(self, steer: SteerEvent) -> None:
+        self._require_time()  # what succeeds a response would hold the connection
         id = steer.previous_response_id
         try:
-            turn, event = await self.responses.steer(id, steer.input, self.scope, self.known)
-        except SteerRefused as error:
+            await self.responses.steer(id, steer.input, self.scope, self.known)
+        except (SteerRefused, RateLimited) as error:
             running = self.responses.running(id, self.scope)
             events = running.events if running is not None else Events()
             await self.send([refused(id, steer.input, error, events)])
-        else:
-            await turn.tell(event)
 
     def _interrupt(self, interrupt: InterruptEvent) -> None:
         turn = self.responses.running(interrupt.response_id, self.scope)
@@ -165,8 +179,11 @@ class Connection:
             await self._send_now(data)
 
     async def _send_now(self, data: bytes) -> None:
-        async with asyncio.timeout(self.service.config.idle_write_seconds):
-            await self._socket.send({"type": "websocket.send", "text": data.decode()})
+        try:
+            async with asyncio.timeout(self.service.config.idle_write_seconds):
+                await self._socket.send({"type": "websocket.send", "text": data.decode()})
+        except (OSError, RuntimeError, WebSocketDisconnect):  # a timeout is an OSError; a closed socket says Runtime
+            raise ClientGone from None
 
     def _expire(self) -> None:
         """Take no new requests; leave when those that run have ended."""
@@ -174,7 +191,8 @@ class Connection:
         self._leaving = asyncio.create_task(self._leave())
 
     async def _leave(self) -> None:
-        await self.send_bytes(error_frame(connection_expired(self.service.config.socket_seconds)))
+        with suppress(ClientGone):
+            await self.send_bytes(error_frame(connection_expired(self.service.config.socket_seconds)))
         for lane in list(self._lanes.values()):
             await lane.idle.wait()
         await self._socket.close(GOING_AWAY)
@@ -201,7 +219,7 @@ async def endpoint(socket: WebSocket) -> None:
         body = Response(encode_error(error), error.status, headers, media_type="application/json")
         await socket.send_denial_response(body)
         return
-    request_id = socket.headers.get("x-request-id", "")[:64] or uuid.uuid4().hex
-    await socket.accept(headers=[(b"x-request-id", request_id.encode())])
+    id = getattr(socket.state, "request_id", None) or request_id(socket.headers)  # the one that is logged
+    await socket.accept(headers=[(b"x-request-id", id.encode())])
     service.metrics.socket_opened()
     await Connection(service, socket, caller).serve()

@@ -28,9 +28,9 @@ class Metered:
         self._began = time.perf_counter()
         self._row = Row(id=uuid.uuid4().hex, request=request_id, at=time.time(), key=caller.key, endpoint=kind)
         self._standings: tuple[Standing, ...] = ()
-        self._grants: list[Grant] = []
+        self._grants: list[Grant] = []  # of what is not settled: the request, then what is to succeed it
+        self._num_settled = 0  # tokens
         self._num_open = 0
-        self._has_failed = False
         self._status: int | None = None
 
     async def enter(self, request: Request, model: str, num_prompt_tokens: int, context_tokens: int) -> None:
@@ -44,6 +44,8 @@ class Metered:
         if grant.refusal is not None:
             raise grant.refusal
         self._grants.append(grant)
+        if self._is_over:  # meanwhile
+            self._settle_grant()
 
     def headers(self) -> Headers:
         """Return how the key stands with its limits, as headers of the response."""
@@ -61,11 +63,11 @@ class Metered:
     def ended(self, usage: Usage | None, *, has_prompt: bool = True) -> None:
         """Add what one sequence cost; with the last one, the request is settled."""
         self._num_open -= 1
-        if usage is None:
-            self._has_failed = True
-        else:
+        if usage is not None:
             self._row.add(usage, has_prompt=has_prompt)
             self._desk.finished(usage)
+            if len(self._grants) > 1:  # what succeeds it has its own
+                self._settle_grant()
         self._settle()
 
     def close(self, status: int) -> None:
@@ -83,18 +85,23 @@ class Metered:
         else:
             self._settle()
 
+    @property
+    def _is_over(self) -> bool:
+        return self._status is not None and not self._num_open
+
     def _settle(self) -> None:
-        if self._status is None or self._num_open:
+        if self._status is None or not self._is_over:
             return
-        row = self._row
-        row.status = FAILED if self._has_failed and self._status < 400 else self._status
-        left = row.tokens_in + row.tokens_out
-        for place, grant in enumerate(self._grants, 1):
-            used = left if place == len(self._grants) else min(left, grant.tokens)
-            self._desk.limiter.settle(grant, used)
-            left -= used
-        self._grants = []
-        self._desk.settled(self, row)
+        while self._grants:
+            self._settle_grant()
+        self._row.status = self._status
+        self._desk.settled(self, self._row)
+
+    def _settle_grant(self) -> None:
+        """Settle the oldest grant with what was used since the one before it."""
+        used = self._row.tokens_in + self._row.tokens_out - self._num_settled
+        self._num_settled += used
+        self._desk.limiter.settle(self._grants.pop(0), used)
 
 
 def _most_tokens(request: Request, context_tokens: int) -> int:

@@ -52,6 +52,12 @@ def too_many_lanes(limit: int) -> RequestError:
     return RequestError(message, param="stream_id", code="websocket_stream_limit_reached")
 
 
+def too_many_bytes(limit: int) -> RequestError:
+    """Return what is said about a request beyond what a connection may hold."""
+    message = f"the unanswered requests of a connection may take {limit} bytes; wait, or open another connection"
+    return RequestError(message, code="rate_limit_exceeded")
+
+
 def connection_expired(seconds: float) -> RequestError:
     """Return what is said when a connection has lived long enough."""
     message = f"a connection lives {seconds / 60:.0f} minutes; open another one"
