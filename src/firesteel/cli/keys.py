@@ -1,16 +1,18 @@
 """`firesteel keys`: create, list and revoke the keys of a server; a running one notices at once."""
 
+import sys
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from firesteel import config
 from firesteel.cli.common import JsonOption, print_json, reported
 from firesteel.cli.moments import moment
+from firesteel.cli.places import ConfigOption, key_file
 from firesteel.errors import ConfigError
 from firesteel.service.key_file import SCOPES, Key, KeyFile, KeyScope
+
+WIDE = 240  # columns, where no terminal says how many there are
 
 app = typer.Typer(
     help="Create, list and revoke the API keys of a server; it may run meanwhile.",
@@ -20,7 +22,7 @@ app = typer.Typer(
 
 FileOption = Annotated[
     str | None,
-    typer.Option("--keys", help="The file that holds the hashes of the keys.", show_default="keys.json"),
+    typer.Option("--keys", help="The file that holds the hashes of the keys.", show_default="the configuration's"),
 ]
 RequestsOption = Annotated[
     int | None, typer.Option(min=1, help="Requests that the key may send in a minute.", show_default="the server's")
@@ -42,11 +44,6 @@ UseOption = Annotated[
 ]
 
 
-def key_file(path: str | None) -> KeyFile:
-    """Return the file that `--keys` names."""
-    return KeyFile(Path(path or config.key_file()))
-
-
 @app.command()
 @reported()
 def create(
@@ -57,10 +54,12 @@ def create(
     tokens_per_minute: TokensOption = None,
     expires: ExpiresOption = None,
     keys: FileOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Create a key and print it; it is shown this once, and only its hash is kept."""
-    key, secret = key_file(keys).create(
+    file = KeyFile(key_file(keys, config))
+    key, secret = file.create(
         name,
         scopes=scopes_of(scope),
         models=tuple(model or ()),
@@ -72,7 +71,7 @@ def create(
         print_json({**shown(key), "key": secret})
         return
     typer.echo(secret)
-    typer.echo(f"key {key.id} of {name}; it is not shown again", err=True)
+    typer.echo(f"key {key.id} of {name}, in {file.path}; it is not shown again", err=True)
 
 
 def scopes_of(names: list[str]) -> tuple[KeyScope, ...]:
@@ -85,27 +84,36 @@ def scopes_of(names: list[str]) -> tuple[KeyScope, ...]:
 
 @app.command("list")
 @reported()
-def list_keys(keys: FileOption = None, as_json: JsonOption = False) -> None:
-    """List the keys, the revoked ones too, without anything that lets one in."""
-    rows = [shown(key) for key in key_file(keys).load()]
+def list_keys(keys: FileOption = None, config: ConfigOption = None, as_json: JsonOption = False) -> None:
+    """List the keys, those that have ended too, without anything that lets one in."""
+    found = KeyFile(key_file(keys, config)).load()
     if as_json:
-        print_json(rows)
+        print_json([shown(key) for key in found])
         return
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    if not rows:
+    if not found:
         typer.echo("there are no keys; `firesteel keys create NAME` makes one")
         return
-    columns = ("id", "name", "scopes", "models", "requests/min", "tokens/min", "created", "expires", "revoked")
-    table = Table(*columns, box=None)
-    for row in rows:
-        lists = (" ".join(row["scopes"]), " ".join(row["models"]) or "all")
-        limits = (_number(row["requests_per_minute"]), _number(row["tokens_per_minute"]))
-        times = (row["created"], row["expires"] or "never", row["revoked"] or "")
-        table.add_row(*map(Text, (row["id"], row["name"], *lists, *limits, *times)))
-    Console().print(table)
+    table = Table(box=None, pad_edge=False)
+    for column in ("id", "name", "state", "scopes", "models", "requests/min", "tokens/min"):
+        table.add_column(column, no_wrap=column == "id", overflow="fold")
+    for key in found:
+        lists = (" ".join(key.scopes), " ".join(key.models) or "all")
+        limits = (_number(key.requests_per_minute), _number(key.tokens_per_minute))
+        table.add_row(*map(Text, (key.id, key.name, state(key, time.time()), *lists, *limits)))
+    Console(width=None if sys.stdout.isatty() else WIDE).print(table)
+
+
+def state(key: Key, now: float) -> str:
+    """Return whether a key is valid, in words."""
+    if key.revoked is not None:
+        return f"revoked {_day(key.revoked)}"
+    if key.expires is None:
+        return "valid"
+    return f"{'expired' if key.has_ended(now) else 'until'} {_day(key.expires)}"
 
 
 @app.command()
@@ -113,9 +121,10 @@ def list_keys(keys: FileOption = None, as_json: JsonOption = False) -> None:
 def revoke(
     key: Annotated[str, typer.Argument(help="Its id or its name.")],
     keys: FileOption = None,
+    config: ConfigOption = None,
 ) -> None:
     """Revoke a key: what it asks from now on is refused; what it asked before is still answered."""
-    revoked = key_file(keys).revoke(key)
+    revoked = KeyFile(key_file(keys, config)).revoke(key)
     typer.echo(f"revoked {revoked.id} ({revoked.name})")
 
 
@@ -132,6 +141,10 @@ def shown(key: Key) -> dict[str, Any]:
         "expires": _time(key.expires),
         "revoked": _time(key.revoked),
     }
+
+
+def _day(seconds: int) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(seconds))
 
 
 def _time(seconds: int | None) -> str | None:

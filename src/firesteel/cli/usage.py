@@ -1,7 +1,6 @@
 """`firesteel usage`: what was asked, by whom, and what it cost, from the ledger; a server may run meanwhile."""
 
 import csv
-import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -10,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from firesteel import config
+from firesteel.cli import places
 from firesteel.cli.common import JsonOption, print_json
 from firesteel.cli.moments import moment
+from firesteel.cli.places import ConfigOption
 from firesteel.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,10 +34,10 @@ KeyOption = Annotated[str | None, typer.Option(help="Only this key, by its name 
 ModelOption = Annotated[str | None, typer.Option(help="Only this model.")]
 LedgerOption = Annotated[
     str | None,
-    typer.Option(help="The ledger, as `serve --ledger` names it.", show_default="FIRESTEEL_LEDGER, else ledger.db"),
+    typer.Option(help="The ledger, as `serve --ledger` names it.", show_default="the configuration's"),
 ]
 KeysOption = Annotated[
-    str | None, typer.Option("--keys", help="The file that knows the keys' names.", show_default="keys.json")
+    str | None, typer.Option("--keys", help="The file that knows the keys' names.", show_default="the configuration's")
 ]
 
 
@@ -49,6 +49,7 @@ def usage(
     model: ModelOption = None,
     ledger: LedgerOption = None,
     keys: KeysOption = None,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
     as_csv: Annotated[bool, typer.Option("--csv", help="Print comma-separated values.")] = False,
 ) -> None:
@@ -57,7 +58,7 @@ def usage(
 
     if as_json and as_csv:
         raise ConfigError("--json and --csv exclude each other; choose one")
-    now, names = time.time(), names_of(keys)
+    now, names = time.time(), names_of(keys, config)
     asked = Asked(
         by=groups_of(by),
         since=moment(since, now) if since is not None else None,
@@ -65,7 +66,7 @@ def usage(
         key=id_of(key, names),
         model=model,
     )
-    rows = [named(row, names) for row in read(ledger or os.environ.get("FIRESTEEL_LEDGER"), asked)]
+    rows = [named(row, names) for row in read(places.ledger(ledger, config), asked)]
     if as_json:
         print_json(rows)
     elif as_csv:
@@ -74,11 +75,11 @@ def usage(
         print_table(rows)
 
 
-def read(address: str | None, asked: "Asked") -> list[Mapping[str, Any]]:
+def read(address: str, asked: "Asked") -> list[Mapping[str, Any]]:
     """Return the sums that are asked for. Raises ConfigError when there is no ledger, or it cannot be read."""
     from firesteel.service.ledger_store import FAILURES, LedgerStore, url_of
 
-    url = url_of(address or config.ledger_file())
+    url = url_of(address)
     if url.drivername == "sqlite" and not (url.database and Path(url.database).is_file()):
         raise ConfigError(f"there is no ledger at {url.database}; `firesteel serve` makes it with the first request")
     store = LedgerStore(url)
@@ -96,11 +97,12 @@ def place_of(url: "URL") -> str:
     return type(url).create(url.drivername, host=url.host, port=url.port, database=url.database).render_as_string()
 
 
-def names_of(path: str | None) -> dict[str, str]:
-    """Return the names of keys by their ids."""
+def names_of(keys: str | None, config: str | None) -> dict[str, str]:
+    """Return the names of keys by their ids; none where the server has no file of keys."""
     from firesteel.service.key_file import KeyFile
 
-    return {key.id: key.name for key in KeyFile(Path(path or config.key_file())).load()}
+    path = places.find_key_file(keys, config)
+    return {key.id: key.name for key in KeyFile(path).load()} if path is not None else {}
 
 
 def id_of(wanted: str | None, names: Mapping[str, str]) -> str | None:
