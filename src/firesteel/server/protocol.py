@@ -16,6 +16,7 @@ from firesteel.wire.errors import encode_error
 MAX_HEAD_BYTES = 64 * 1024
 UNREAD_SECONDS = 10.0  # that an answered client may go on sending a body nobody wants
 UNREAD_BODIES = 2  # and how much of it, in largest bodies
+MAX_AHEAD = 64  # requests that may be sent ahead of their answers; one read holds thousands
 CROWDED_RETRY_SECONDS = 5.0
 
 
@@ -60,7 +61,9 @@ class LimitedProtocol(HttpToolsProtocol):
                 self.transport.close()
 
     def on_message_begin(self) -> None:
-        """A request begins: its head must be here in time."""
+        """A request begins: its head must be here in time. Raises RequestError, which ends the parsing."""
+        if len(self.pipeline) >= MAX_AHEAD:
+            raise RequestError(f"more than {MAX_AHEAD} requests are sent ahead of their answers")
         super().on_message_begin()
         self._is_in_head, self._fruitless_bytes, self._unread_bytes = True, 0, 0
         self._await_head()
