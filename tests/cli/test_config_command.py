@@ -107,3 +107,15 @@ def test_a_server_that_knows_no_key_says_so(tmp_path: Path) -> None:
     assert result.exit_code == 0
     assert "there is no key file typo.json yet" in result.stderr
     assert "whoever reaches 127.0.0.1:8080 may ask" in result.stderr
+
+
+def test_an_address_is_hidden_only_where_it_may_hold_a_password(tmp_path: Path) -> None:
+    places = {"ledger": '"/srv/ledger.db"', "limit_store": '"redis://:s3cret@127.0.0.1:6379/0"'}
+    (tmp_path / "firesteel.toml").write_text("".join(f"{name} = {place}\n" for name, place in places.items()))
+    settings = show()["settings"]
+    assert settings["ledger"]["value"] == "/srv/ledger.db"
+    assert settings["limit_store"]["value"] == "<hidden>"
+    (tmp_path / "firesteel.toml").write_text('ledger = "/srv/ledger.db"\n')
+    result = CliRunner().invoke(app, ["config", "show"])
+    assert "/srv/ledger.db" in result.stdout
+    assert "chmod" not in result.stderr

@@ -38,8 +38,7 @@ def _document(settings: Settings) -> dict[str, Any]:
 
 
 def _entry(value: Value) -> dict[str, Any]:
-    hidden = value.setting.is_secret and value.value
-    shown = value.setting.shown(value.value) if hidden else value.value
+    shown = value.setting.shown(value.value) if value.setting.hides(value.value) else value.value
     return {"value": shown, "from": value.kind, "where": value.where or None}
 
 

@@ -166,7 +166,9 @@ def _unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:
 
 def _exposed(file: Path, values: Mapping[str, Value]) -> Iterator[str]:
     secrets = [
-        f"`{value.setting.name}`" for value in values.values() if value.kind == "file" and value.setting.is_secret
+        f"`{value.setting.name}`"
+        for value in values.values()
+        if value.kind == "file" and value.setting.hides(value.value)
     ]
     if secrets and file.stat().st_mode & READABLE_BY_OTHERS:
         yield f"{file} holds {', '.join(secrets)} and can be read by other users; chmod 600 {file}"

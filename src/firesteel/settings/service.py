@@ -30,6 +30,7 @@ RATES = (
         takes=str | None,
         stands_for="this process",
         is_secret=True,
+        is_address=True,
         help="Redis in which several servers hold the limits together, as in redis://HOST:6379/0.",
     ),
 )
@@ -41,6 +42,7 @@ LEDGER = (
         takes=str | None,
         stands_for="ledger.db",
         is_secret=True,
+        is_address=True,
         help="Where each request is entered: an SQLite file, or postgresql://USER@HOST/DATABASE; `none` is nowhere.",
     ),
     Setting(

@@ -30,7 +30,8 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
     stands_for: str = ""
     short: tuple[str, ...] = ()  # further names of the flag
     has_flag: bool = True
-    is_secret: bool = False  # never shown, and no flag: other users of a machine see command lines
+    is_secret: bool = False  # never shown
+    is_address: bool = False  # and a secret only where it is a URL, which may hold a password
     is_live: bool = False  # SIGHUP takes a new value over
 
     @property
@@ -73,11 +74,15 @@ class Setting(msgspec.Struct, frozen=True, kw_only=True):
         got = "" if self.is_secret else f", not {value!r:.200}"
         return ConfigError(f"{where}: `{self.name}` takes {words(self.takes)}{got}{more}")
 
+    def hides(self, value: Any) -> bool:
+        """Return whether `value` is nobody's business."""
+        return self.is_secret and bool(value) and (not self.is_address or any(sign in value for sign in "@?"))
+
     def shown(self, value: Any) -> str:
         """Return `value` as people may see it."""
         if value is None or value == ():
             return self.stands_for or "none"
-        if self.is_secret:
+        if self.hides(value):
             return f"<{len(value)} hidden>" if self.is_list else "<hidden>"
         if isinstance(value, tuple):
             return ",".join(str(part) for part in value)
