@@ -70,6 +70,10 @@ def test_what_needs_a_restart_is_named(configured: Configured) -> None:
     log = configured.reload('api_key = ["kept"]\nmax_queue = 3', "need a restart")
     assert "max_queue" in log
     configured.reload('api_key = ["kept"]', "settings reloaded")
+    assert "need a restart" in configured.reload('api_key = ["kept"]\nmax_queue = 3', "restart: max_queue")  # still
+    log = configured.reload('api_key = ["kept"]', "settings reloaded")
+    configured.live.http.get("/health")
+    assert "restart" not in log  # it is what runs
 
 
 def test_a_live_limit_holds_for_the_next_request(configured: Configured) -> None:

@@ -23,6 +23,7 @@ class Reload:
     """
 
     def __init__(self, settings: Settings, read_again: Callable[[], Settings]) -> None:
+        self._started = settings
         self._settings = settings
         self._read_again = read_again
 
@@ -42,9 +43,8 @@ class Reload:
         self._settings = new
 
     def _say(self, new: Settings) -> None:
-        different = self._settings.changed(new)
-        live = [setting.name for setting in different if setting.is_live]
-        others = [setting.name for setting in different if not setting.is_live]
+        live = [setting.name for setting in self._settings.changed(new) if setting.is_live]
+        others = [setting.name for setting in self._started.changed(new) if not setting.is_live]
         _log.info("settings reloaded; changed: %s", ", ".join(live) or "none")
         if others:
             _log.warning("these changes need a restart: %s", ", ".join(others))

@@ -32,15 +32,23 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
         self._service = service
+        self._loop: asyncio.AbstractEventLoop | None = None  # once it ends
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end; a second Ctrl-C does not wait. uvicorn's own would raise the signal again at the end."""
-        self.force_exit = self.force_exit or (self.should_exit and sig == signal.SIGINT)
+        if sig == signal.SIGINT and self.should_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hurry, self._loop)
         self.should_exit = True
+
+    def _hurry(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End the grace period now: streams are told why they end, and what does not take that is cut."""
+        self._last_word()
+        loop.call_later(LAST_WORD_SECONDS, setattr, self, "force_exit", True)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take nothing new and wait for what runs; what outlasts the grace period gets an error."""
-        timer = asyncio.get_running_loop().call_later(self._service.config.grace_seconds, self._last_word)
+        self._loop = asyncio.get_running_loop()
+        timer = self._loop.call_later(self._service.config.grace_seconds, self._last_word)
         self._service.is_closing = True
         for listening in (*self.servers, *(sockets or ())):
             listening.close()
