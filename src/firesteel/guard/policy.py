@@ -48,18 +48,17 @@ def suppressed(line: str, rule: str) -> bool:
     return named is None or any(rule.startswith(each.strip()) for each in named.split(",") if each.strip())
 
 
-def parsed_actions(written: Iterable[str], known: Iterable[str]) -> dict[str, Action]:
-    """Return settings as written on a command line: `FS201=warn`, `FS1=block`. Raises ConfigError."""
+def parsed_actions(written: Iterable[str], known: Iterable[str], option: str = "--action") -> dict[str, Action]:
+    """Return settings as they are written: `FS201=warn`, `FS1=block`. Raises ConfigError that names `option`."""
     rules, found = tuple(known), {}
     for each in written:
         rule, _, action = each.partition("=")
         if action not in list(Action):
             raise ConfigError(
-                f"`--action {each}`: write RULE=ACTION, with {', '.join(Action)} as the action", param="action"
+                f"`{option}`: {each!r} is none; write RULE=ACTION, with {', '.join(Action)} as the action",
+                param="action",
             )
         if not any(known_rule.startswith(rule) for known_rule in rules):
-            raise ConfigError(
-                f"`--action {each}`: no rule begins with '{rule}'; see `firesteel guard rules`", param="action"
-            )
+            raise ConfigError(f"`{option}`: no rule begins with {rule!r}; see `firesteel guard rules`", param="action")
         found[rule] = Action(action)
     return found

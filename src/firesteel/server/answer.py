@@ -104,7 +104,8 @@ class Answer:
 
     def _check_size(self, num_bytes: int) -> None:
         if num_bytes > self._config.max_body_bytes:
-            raise BodyTooLarge(f"the body exceeds {self._config.max_body_bytes} bytes; send less")
+            most = self._config.max_body_bytes
+            raise BodyTooLarge(f"the body exceeds {most} bytes; send less, or let the server take more (`max_body_mb`)")
 
     async def _in_time(self, body: bytes) -> None:
         """Answer `body` within the time limit, if there is one. What takes longer is cancelled before it is told."""

@@ -21,9 +21,9 @@ def keyring(settings: ServerConfig) -> Keyring:
 def check_bind(host: str, settings: ServerConfig) -> None:
     """Raise ConfigError when `host` can be reached from elsewhere and no key of `settings` protects it."""
     if keyring(settings).is_open and not is_loopback(host):
+        file = "name a file with --keys" if settings.key_file == NO_FILE else "run `firesteel keys create NAME`"
         raise ConfigError(
-            f"refusing to listen on {host} without a key: run `firesteel keys create NAME`, "
-            "set FIRESTEEL_API_KEY, or listen on 127.0.0.1"
+            f"refusing to listen on {host} without a key: {file}, set FIRESTEEL_API_KEY, or listen on 127.0.0.1"
         )
 
 

@@ -35,7 +35,7 @@ def guards_of(config: ServerConfig) -> Guards:
 
 
 def _guard(level: GuardLevel, actions: "tuple[str, ...] | list[str]", **others: Any) -> GuardConfig:
-    known = {rule: str(action) for rule, action in parsed_actions(actions, BY_ID).items()}
+    known = {rule: str(action) for rule, action in parsed_actions(actions, BY_ID, "guard_actions").items()}
     if level == "off":
         return GuardConfig(is_on=False, actions=known, **others)
     return GuardConfig(level=level, actions=known, **others)

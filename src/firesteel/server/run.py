@@ -138,7 +138,9 @@ def _listen(config: ServerConfig) -> socket.socket:
         listening.bind(address)
         listening.listen(2048)
     except OSError as error:
-        raise ConfigError(f"cannot listen on {config.host}:{config.port} ({error}); try another --port") from None
+        raise ConfigError(
+            f"cannot listen on {config.host}:{config.port} ({error}); try another --port or --host"
+        ) from None
     return listening
 
 

@@ -46,7 +46,8 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
     def check_model(self, model: str) -> None:
         """Raise Forbidden when the key may not use `model`."""
         if not self.may_use(model):
-            message = f"`model`: this key may not use {model!r}; send one of: {', '.join(self.models)}"
+            allowed = ", ".join(self.models)
+            message = f"`model`: this key may not use {model!r}, which is served here; it is for {allowed}, ask there"
             raise Forbidden(message, code="model_not_allowed", param="model")
 
 

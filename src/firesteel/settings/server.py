@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from firesteel.logs import LogFormat
-from firesteel.settings.setting import Setting
+from firesteel.settings.setting import ORIGIN, Setting
 from firesteel.settings.takes import Count, CountOrNone, Positive, Seconds, megabytes
 
 SERVER = (
@@ -78,7 +78,7 @@ WEB = (
     Setting(
         name="cors.origins",
         field="server.cors_origins",
-        takes=tuple[Annotated[str, Meta(pattern=r"^(\*|[a-z][a-z0-9+.-]*://[^/\s,]+|null)$")], ...],
+        takes=tuple[Annotated[str, Meta(pattern=ORIGIN)], ...],
         default=(),
         is_live=True,
         help="Origins of web pages that may call, such as `https://app.example.com`; `*` is all. Pages of other "

@@ -8,6 +8,8 @@ import msgspec
 from firesteel.errors import ConfigError
 
 PREFIX = "FIRESTEEL_"
+ORIGIN = r"^(\*|[a-z][a-z0-9+.-]*://[^/\s,]+|null)$"
+FORMS = {ORIGIN: "SCHEME://HOST[:PORT] without a path, or *"}  # what texts of a form look like, in words
 
 
 def as_it_is(value: Any) -> Any:
@@ -114,13 +116,14 @@ def words(takes: Any) -> str:
     """Return what a setting takes, in words."""
     plain = base(takes)
     if plain is tuple:
-        return f"a list of {words(get_args(inner(takes))[0])} (text: separated by commas)"
+        return f"a list of {words(get_args(inner(takes))[0])} (in text separated by commas)"
     if get_origin(plain) is Literal:
         return "one of " + ", ".join(map(str, get_args(plain)))
     least, most = limits(takes)
     number = {int: "a whole number", float: "a number"}.get(plain)
     if number is None:
-        return {bool: "true or false"}.get(plain, "text")
+        pattern: str = getattr(msgspec.inspect.type_info(inner(takes)), "pattern", None) or ""
+        return {bool: "true or false"}.get(plain, FORMS.get(pattern, "text"))
     if most is not None:
         return f"{number} from {least} to {most}"
     return number if least is None else f"{number}, at least {least}"
