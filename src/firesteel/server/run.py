@@ -22,6 +22,8 @@ from firesteel.server.reload import Reload
 from firesteel.server.tls import Tls, check_plain, uses_tls
 from firesteel.server.tracing import Tracing, is_configured, log_request
 
+log = logging.getLogger("firesteel")
+
 POLL_SECONDS = 0.05
 LAST_WORD_SECONDS = 1.0  # at the end of the grace period, to tell clients why their stream ends
 
@@ -50,6 +52,8 @@ class _Server(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
         timer = self._loop.call_later(self._service.config.grace_seconds, self._last_word)
         self._service.is_closing = True
+        num_open = self._service.desk.figures()["num_visits"]
+        log.info("ending; %d requests have %g seconds", num_open, self._service.config.grace_seconds)
         for listening in (*self.servers, *(sockets or ())):
             listening.close()
         try:

@@ -1,11 +1,14 @@
 """TLS by certificate files, which may be replaced while the server runs."""
 
+import logging
 import os
 import ssl
 from pathlib import Path
 
 from firesteel.config import ServerConfig
 from firesteel.errors import ConfigError
+
+log = logging.getLogger("firesteel")
 
 
 class Tls:
@@ -24,6 +27,7 @@ class Tls:
     def take(self, config: ServerConfig) -> None:
         """Load the files of `config`, which may have other contents now."""
         self.context.load_cert_chain(*_files(config))
+        log.info("new connections get the certificate of %s as it is now", config.tls_cert)
 
 
 def check_plain(config: ServerConfig) -> None:
