@@ -101,6 +101,23 @@ def test_databases_that_are_there_or_may_come_are_taken(tmp_path: Path, monkeypa
     assert not (tmp_path / "deep").exists()
 
 
+def test_the_home_is_looked_at_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FIRESTEEL_HOME", str(tmp_path))
+    (tmp_path / "responses.db").mkdir()
+    result = CliRunner().invoke(app, ["config", "show"])
+    assert result.exit_code != 0
+    assert "`response_store`" in f"{result.output}{result.exception}"
+
+
+def test_a_key_file_at_fault_hides_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "k.json").write_text('{"keys": []}')
+    (tmp_path / "k.json").chmod(0o644)
+    monkeypatch.setenv("FIRESTEEL_KEYS", str(tmp_path / "k.json"))
+    result = CliRunner().invoke(app, ["config", "show"])
+    assert result.exit_code != 0
+    assert "max_queue" in result.stdout
+
+
 def test_a_server_that_knows_no_key_says_so(tmp_path: Path) -> None:
     (tmp_path / "firesteel.toml").write_text('keys = "typo.json"\n')
     result = CliRunner().invoke(app, ["config", "show"])

@@ -60,6 +60,21 @@ def test_keys_and_usage_look_where_the_server_looks(home: Path, monkeypatch: pyt
     assert "revoked" in said("keys", "revoke", "anna")
 
 
+def test_what_is_wrong_elsewhere_keeps_nobody_from_revoking_a_key(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (home / "firesteel.toml").write_text(f'keys = "{home / "team.json"}"\nprot = 1\nmax_live = "lots"\n')
+    monkeypatch.setenv("FIRESTEEL_CONFIG", str(home / "firesteel.toml"))
+    monkeypatch.setenv("FIRESTEEL_PORT", "none")
+    KeyFile(home / "team.json").create("anna")
+    assert "revoked" in said("keys", "revoke", "anna")
+    store = LedgerStore(url_of(str(home / "books.db")))
+    store.insert([row(1, key="k")])
+    store.close()
+    (home / "team.json").chmod(0o644)
+    used = CliRunner().invoke(app, ["usage", "--ledger", str(home / "books.db"), "--json"])
+    assert (used.exit_code, '"requests": 1' in used.stdout) == (0, True)
+    assert "keys have no names here" in used.stderr
+
+
 def test_a_server_without_keys_or_ledger_has_none_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FIRESTEEL_KEYS", "none")
     monkeypatch.setenv("FIRESTEEL_LEDGER", "none")

@@ -6,9 +6,8 @@ from typing import Annotated
 import typer
 
 from firesteel import config
-from firesteel.config import ServerConfig
 from firesteel.errors import ConfigError
-from firesteel.settings.resolve import resolve
+from firesteel.settings.resolve import look_up
 
 NONE = "none"
 
@@ -31,17 +30,13 @@ def key_file(named: str | None, configuration: str | None = None) -> Path:
 
 def find_key_file(named: str | None, configuration: str | None = None) -> Path | None:
     """Return the same, None where there is to be no file. Raises ConfigError for a configuration that cannot be."""
-    path = named or _server(configuration).key_file
+    path = named or look_up("keys", configuration).value
     return None if path == NONE else Path(path or config.key_file())
 
 
 def ledger(named: str | None, configuration: str | None = None) -> str:
     """Return the address of the ledger, found in the same way. Raises ConfigError where there is none."""
-    address = named or _server(configuration).ledger
+    address: str | None = named or look_up("ledger", configuration).value
     if address == NONE:
         raise ConfigError("`ledger` is none, so this server keeps none; name another with --ledger")
     return address or config.ledger_file()
-
-
-def _server(configuration: str | None) -> ServerConfig:
-    return resolve(config=configuration).server()

@@ -98,11 +98,15 @@ def place_of(url: "URL") -> str:
 
 
 def names_of(keys: str | None, config: str | None) -> dict[str, str]:
-    """Return the names of keys by their ids; none where the server has no file of keys."""
+    """Return the names of keys by their ids; none where there is no file of keys that can be read."""
     from firesteel.service.key_file import KeyFile
 
-    path = places.find_key_file(keys, config)
-    return {key.id: key.name for key in KeyFile(path).load()} if path is not None else {}
+    try:
+        path = places.find_key_file(keys, config)
+        return {key.id: key.name for key in KeyFile(path).load()} if path is not None else {}
+    except ConfigError as error:
+        typer.echo(f"warning: keys have no names here: {error}", err=True)
+        return {}
 
 
 def id_of(wanted: str | None, names: Mapping[str, str]) -> str | None:

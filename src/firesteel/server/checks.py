@@ -25,8 +25,9 @@ def check(settings: ServerConfig) -> None:
         Tls(settings)
     limit_store(settings.limit_store)
     _check_ledger(settings.ledger)
-    if settings.response_store not in (None, NONE, MEMORY):
-        _check_database("response_store", Path(settings.response_store or ""))
+    store = settings.response_store or config.response_file()
+    if store not in (NONE, MEMORY):
+        _check_database("response_store", Path(store))
 
 
 def remarks(settings: ServerConfig) -> Iterator[str]:
@@ -34,8 +35,15 @@ def remarks(settings: ServerConfig) -> Iterator[str]:
     path = settings.key_file
     if path not in (None, NO_FILE) and not Path(path or "").exists():
         yield f"there is no key file {path} yet; `firesteel keys create NAME --keys {path}` makes it"
-    if path is not None and keyring(settings).is_open:
+    if path is not None and _is_open(settings):
         yield f"no key is known: whoever reaches {settings.host}:{settings.port} may ask"
+
+
+def _is_open(settings: ServerConfig) -> bool:
+    try:
+        return keyring(settings).is_open
+    except ConfigError:  # which `check` tells of
+        return False
 
 
 def _check_ledger(address: str | None) -> None:

@@ -35,11 +35,14 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._service = service
         self._loop: asyncio.AbstractEventLoop | None = None  # once it ends
+        self._has_no_time = False  # Ctrl-C came twice
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end; a second Ctrl-C does not wait. uvicorn's own would raise the signal again at the end."""
-        if sig == signal.SIGINT and self.should_exit and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._hurry, self._loop)
+        if sig == signal.SIGINT and self.should_exit:
+            self._has_no_time = True
+            if self._loop is not None:
+                self._loop.call_soon_threadsafe(self._hurry, self._loop)
         self.should_exit = True
 
     def _hurry(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -51,6 +54,8 @@ class _Server(uvicorn.Server):
         """Take nothing new and wait for what runs; what outlasts the grace period gets an error."""
         self._loop = asyncio.get_running_loop()
         timer = self._loop.call_later(self._service.config.grace_seconds, self._last_word)
+        if self._has_no_time:
+            self._hurry(self._loop)
         self._service.is_closing = True
         num_open = self._service.desk.figures()["num_visits"]
         log.info("ending; %d requests have %g seconds", num_open, self._service.config.grace_seconds)

@@ -114,8 +114,8 @@ class LedgerStore:
     def _prepare(self) -> None:
         if self._is_ready:
             return
-        if self._is_file and self._url.database:
-            _create_private(Path(self._url.database))
+        if self._is_file and self._url.database not in (None, "", ":memory:"):
+            _create_private(Path(self._url.database or ""))
         try:
             _metadata.create_all(self._engine)
         except SQLAlchemyError as error:

@@ -115,9 +115,24 @@ def find_file(config: str | None, environment: Mapping[str, str]) -> Path | None
     return Path(named)
 
 
+def look_up(name: str, config: str | None = None, environment: Mapping[str, str] = os.environ) -> Value:
+    """Return one setting; what is wrong with others is not looked at. Raises ConfigError."""
+    setting = SETTINGS[name]
+    if text := environment.get(setting.variable):
+        return Value(setting, setting.convert(text, setting.variable, is_text=True), "environment", setting.variable)
+    file = find_file(config, environment)
+    found = dict(_items(file)) if file is not None else {}
+    return _in_file(file, name, found[name]) if file and name in found else Value(setting, setting.default)
+
+
 def _from_file(file: Path) -> list[Value]:
+    return [_in_file(file, name, value) for name, value in _items(file)]
+
+
+def _items(file: Path) -> list[tuple[str, Any]]:
+    """Return what a file says, `table.key` and value. Raises ConfigError."""
     try:
-        return [_in_file(file, *item) for item in _flat(tomllib.loads(file.read_text(encoding="utf-8")))]
+        return list(_flat(tomllib.loads(file.read_text(encoding="utf-8"))))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read ({error}); correct the file or its permissions") from None
     except ValueError as error:  # of TOML, and of numbers with thousands of digits
