@@ -58,7 +58,10 @@ def test_definitions_read_by_name_are_those_of_reading_all(data: st.DataObject, 
         assert [each.value.id for each in definitions._collect(name)] == values
 
 
-@given(st.lists(st.characters(min_codepoint=0x80), min_size=1, max_size=8), st.sampled_from(["{", "$", "echo ", "a["]))
+@given(
+    st.lists(st.characters(codec="utf-8", min_codepoint=0x80), min_size=1, max_size=8),
+    st.sampled_from(["{", "$", "echo ", "a["]),
+)
 def test_letters_of_no_alphabet_crash_no_parser(letters: list[str], before: str) -> None:
     """The scanner for shells reads beyond a table of C's for them; where that is mapped, nobody notices."""
     text = f'"l$"e\n{before}' + "S'\n{".join(letters)
