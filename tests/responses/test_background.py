@@ -11,6 +11,7 @@ from firesteel.responses import background as module
 from firesteel.responses.background import Background, EventLog
 from firesteel.responses.memory import known_of
 from firesteel.session.response_store import Stored
+from firesteel.stream.response_events import Events
 from firesteel.types import Request
 from firesteel.visit import Uncounted
 from firesteel.wire.openai_responses import Item, ResponsesBody
@@ -206,3 +207,12 @@ async def test_an_item_that_is_only_named_counts(stage: Backstage) -> None:
     visit = Counter()
     await stage.begin([{"type": "item_reference", "id": item}], visit)
     assert visit.prompts[0] >= 1000
+
+
+async def test_a_log_is_read_by_numbers_whatever_is_missing_among_them() -> None:
+    log, events = EventLog(), Events()
+    made = [events.event("x") for _ in range(6)]
+    await log.send([made[0], made[3], made[5]])
+    log.end()
+    for after, left in ((-1, [0, 3, 5]), (0, [3, 5]), (1, [3, 5]), (3, [5]), (5, []), (9, [])):
+        assert [event async for part in log.read(after, 1.0) for event in part] == [made[number] for number in left]

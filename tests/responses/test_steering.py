@@ -8,6 +8,8 @@ import pytest
 from firesteel.errors import RequestError
 from firesteel.pipeline import Pipeline
 from firesteel.responses.steering import MAX_PENDING_STEERS, SteerRefused, new_steer
+from firesteel.server.answer import ClientGone
+from firesteel.stream.response_events import WireEvent
 from firesteel.types import Failure
 from tests.responses.stage import CALL, TOOL, Stage, check, settle
 
@@ -149,6 +151,40 @@ async def test_a_template_without_a_tail_ends_the_answer_and_renders_all(
     await task
     check(stage.out.events)
     assert stage.out.of("response.incomplete")[0]["response"]["incomplete_details"] == {"reason": "steered"}
+
+
+async def test_a_stop_between_a_response_and_what_succeeds_it(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_tail(*_: object) -> str:
+        raise RequestError("no tail", param="messages")
+
+    async def send(events: list[WireEvent]) -> None:
+        await sent(events)
+        if events[-1][0] == "response.incomplete":
+            turn.stop("cancelled")
+
+    sent = stage.out.send
+    monkeypatch.setattr(stage.out, "send", send)
+    monkeypatch.setattr(Pipeline, "steer", no_tail)
+    turn, task = await stage.start()
+    await stage.steer(turn, "more")
+    stage.engine.finish(0, "cancelled")
+    await settle()
+    assert len(stage.engine.works) == 1
+    await task
+    assert turn.response.status == "cancelled"
+
+
+async def test_who_steers_does_not_wait_for_the_reader(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def send(events: list[WireEvent]) -> None:
+        raise ClientGone
+
+    turn, task = await stage.start()
+    monkeypatch.setattr(stage.out, "send", send)
+    kind, _ = await turn.steer(new_steer(turn.response.id, "stop"))
+    assert kind == "response.steer.accepted"
+    stage.engine.say("a")
+    with pytest.raises(ClientGone):
+        await task
 
 
 async def test_an_interrupt_gives_back_what_was_steered_in(stage: Stage) -> None:

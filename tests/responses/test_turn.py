@@ -244,3 +244,50 @@ async def test_a_conversation_that_is_too_long_loses_its_beginning_if_asked() ->
     assert short.response.firesteel is not UNSET
     assert short.response.firesteel.noted == ()
     stage.close()
+
+
+async def test_a_response_that_is_stopped_while_it_is_rendered_is_not_written(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline, rendered = stage.responses.pipeline, asyncio.Event()
+    render = pipeline._render
+
+    async def render_slowly(*args: Any) -> Any:
+        await rendered.wait()
+        return await render(*args)
+
+    monkeypatch.setattr(pipeline, "_render", render_slowly)
+    turn = await stage.turn()
+    await turn.enter()
+    await turn.queue()
+    task = asyncio.create_task(turn.run())
+    await settle()
+    turn.stop("cancelled")
+    turn.stop("cancelled")
+    rendered.set()
+    await settle()
+    assert stage.engine.cancelled == [stage.engine.works[0].id]
+    stage.engine.finish(0, "cancelled")
+    await task
+    assert turn.response.status == "cancelled"
+
+
+async def test_a_response_that_is_stopped_while_it_is_queued_is_not_written() -> None:
+    stage = Stage(max_live=1, max_queue=1)
+    try:
+        _, first = await stage.start()
+        turn = await stage.turn()
+        await turn.queue()
+        second = asyncio.create_task(turn.run())
+        await settle()
+        turn.stop("cancelled")
+        stage.engine.finish(0)
+        await first
+        await settle()
+        assert stage.engine.cancelled == [work.id for work in stage.engine.works[1:]]
+        if not second.done():
+            stage.engine.finish(1, "cancelled")
+        await second
+        assert turn.response.status == "cancelled"
+    finally:
+        stage.close()

@@ -91,6 +91,21 @@ def test_steering(socket: Socket) -> None:
     assert (failed["type"], failed["error"]["code"]) == ("response.steer.failed", "response_already_completed")
 
 
+def test_a_refused_steer_takes_no_number_of_a_response_that_others_read(socket: Socket, server: Live) -> None:
+    body = {"model": "scripted", "input": "slow", "background": True, "max_output_tokens": 2000}
+    id = server.http.post("/v1/responses", json=body).json()["id"]
+    for _ in range(2):
+        bad = [{"role": "assistant", "content": "no"}]
+        socket.send({"type": "response.steer", "previous_response_id": id, "input": bad})
+        failed = socket.receive()
+        assert (failed["type"], failed["error"]["code"]) == ("response.steer.failed", "invalid_input")
+        assert failed["sequence_number"] == 0
+    server.http.post(f"/v1/responses/{id}/cancel")
+    lines = server.http.get(f"/v1/responses/{id}?stream=true").text.splitlines()
+    events = [json.loads(line.removeprefix("data: ")) for line in lines if line.startswith("data: {")]
+    assert [event["sequence_number"] for event in events] == list(range(len(events)))
+
+
 def test_an_interrupt_ends_at_once_and_the_conversation_goes_on(socket: Socket) -> None:
     socket.create("slow", store=False)
     id = socket.until("response.output_text.delta")[0]["response"]["id"]

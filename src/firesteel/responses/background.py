@@ -1,8 +1,11 @@
 """Responses that nobody waits for: they run on, and their events can be read later, from any place on."""
 
 import asyncio
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import AsyncIterator
+
+import msgspec
 
 from firesteel.errors import FiresteelError
 from firesteel.responses.turn import Turn
@@ -12,6 +15,17 @@ from firesteel.visit import UNCOUNTED, Place, Visit
 
 MAX_LOGS = 256  # ended responses of a scope whose events can still be read
 MAX_LOG_BYTES = 32_000_000  # of their events
+
+
+class _Numbered(msgspec.Struct):
+    sequence_number: int
+
+
+_decode = msgspec.json.Decoder(_Numbered).decode
+
+
+def _number(event: WireEvent) -> int:
+    return _decode(event[1]).sequence_number
 
 
 class EventLog:
@@ -50,11 +64,11 @@ class EventLog:
 
     async def read(self, after: int, timeout: float) -> AsyncIterator[list[WireEvent]]:
         """Yield the events numbered above `after`; an empty list whenever `timeout` seconds bring none."""
-        place = max(0, after + 1)
         while True:
-            events, has_ended, more = self._events[place:], self.has_ended, self._more
+            start = bisect_right(self._events, after, key=_number)
+            events, has_ended, more = self._events[start:], self.has_ended, self._more
             if events:
-                place += len(events)
+                after = _number(events[-1])
                 yield events
             elif has_ended:
                 return

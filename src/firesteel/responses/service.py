@@ -164,7 +164,7 @@ class Responses:
         return turn if turn is not None and turn.scope == scope else None
 
     async def steer(self, id: str, given: str | list[Item], scope: str, connection: Recent | None = None) -> WireEvent:
-        """Steer `given` into the response `id`; return the event that its reader was sent.
+        """Steer `given` into the response `id`; return the event that its reader is sent.
 
         Raises SteerRefused, and what refuses a request beyond a limit.
         """

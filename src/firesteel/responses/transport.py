@@ -35,3 +35,28 @@ class Transport(Protocol):
     def observe(self, event: Event) -> None:
         """See what the engine says, for the metrics."""
         ...
+
+
+class Outbox:
+    """Sends the events of one turn in the order of their numbers. Only the turn waits for its reader."""
+
+    def __init__(self, transport: Transport) -> None:
+        self.has_sent = False
+        self._transport = transport
+        self._added: list[WireEvent] = []
+
+    def add(self, event: WireEvent) -> None:
+        """Leave `event` to whoever sends next."""
+        self._added.append(event)
+
+    async def send(self, events: list[WireEvent]) -> None:
+        """Send what was added, then `events`, which were numbered after it."""
+        events, self._added = [*self._added, *events], []
+        if events:
+            self.has_sent = True
+            await self._transport.send(events)
+
+    async def progress(self, id: str, progress: Progress | Place, events: Events) -> None:
+        """Send what was added, then tell how far the prompt of response `id` is."""
+        await self.send([])
+        await self._transport.progress(id, progress, events)

@@ -10,9 +10,9 @@ from firesteel.errors import FiresteelError, RequestError
 from firesteel.pipeline import WAITING_SECONDS
 from firesteel.request.openai_responses import Asked
 from firesteel.responses.echo import new_id, response_of
-from firesteel.responses.memory import NO_USAGE, Origin
+from firesteel.responses.memory import NO_USAGE, Origin, Recent
 from firesteel.responses.steering import Steer, accepted, failed, pending, require_open
-from firesteel.responses.transport import Stopped, Transport
+from firesteel.responses.transport import Outbox, Stopped, Transport
 from firesteel.stream.openai_responses import ResponseWriter, successor_of
 from firesteel.stream.response import taken_back
 from firesteel.stream.response_events import Events, WireEvent
@@ -33,8 +33,8 @@ class Turn:
     ) -> None:
         self.scope, self.events = origin.scope, events
         self._responses, self._pipeline = responses, responses.pipeline
-        self._asked, self._transport = asked, transport
-        self._origin = origin
+        self._asked, self._origin = asked, origin
+        self._transport, self._out = transport, Outbox(transport)
         self._writer = self._new_writer(response_of(asked, self._pipeline.model_id))
         self._known = origin.known  # what the request goes on from
         self._call: Call | None = None
@@ -45,7 +45,7 @@ class Turn:
         self._steering: list[Steer] = []  # what the successor begins with
         self._refusal: Failure | None = None  # why there can be no successor
         self._next: Asked | None = None  # what goes on as a request of its own
-        self._has_entered = self._is_open = self._is_over = self._is_cut = self._has_sent = False
+        self._has_entered = self._is_open = self._is_over = self._is_cut = False
         self._stop_reason, self._keeps_partial = "", True
         self._progress = Progress("", 0, 0)
         self.status = 200  # of the whole, as HTTP would say it
@@ -77,12 +77,12 @@ class Turn:
                 await self._run_once(asked.request)
                 asked = self._next
         except Stopped:
-            await self._send([*self._opening(), *self._finish(Finish("", "cancelled", NO_USAGE))])
+            await self._out.send([*self._opening(), *self._finish(Finish("", "cancelled", NO_USAGE))])
         except FiresteelError as error:
             # The template may take no conversation that has not begun; then a warm-up has nothing to compute.
-            if not self._has_sent and self._asked.request.max_tokens == 0 and error.param == "messages":
-                return await self._send([*self._opening(), *self._finish(Finish("", "length", NO_USAGE))])
-            if not self._has_sent:
+            if not self._out.has_sent and self._asked.request.max_tokens == 0 and error.param == "messages":
+                return await self._out.send([*self._opening(), *self._finish(Finish("", "length", NO_USAGE))])
+            if not self._out.has_sent:
                 self.status = error.status
                 raise
             await self.fail(error)
@@ -92,16 +92,20 @@ class Turn:
             self.ended.set()
 
     async def _run_once(self, request: Request) -> None:
+        if self._stop_reason:  # between two requests
+            raise Stopped
         await self.enter()
         known = self._responses.exact(self._asked, self.scope, self._origin.connection)
         async with self._pipeline.run(
             request, self._origin.num_bytes, self._wait, scope=self.scope, known=known, visit=self._transport.visit
         ) as call:
             self._call, self._running = call, call.running
+            if self._stop_reason:  # while it waited or was rendered
+                call.stop()
             self._progress = Progress("", 0, call.num_prompt_tokens)
             self._writer.start(call.request)
             if self._transport.is_eager:
-                await self._send(self._opening())
+                await self._out.send(self._opening())
             self._dispatch()
             while not call.is_complete:
                 await self._step(await call.take(WAITING_SECONDS))
@@ -113,13 +117,13 @@ class Turn:
             raise Stopped
         if not self._is_open:
             await self.queue(place)
-        await self._transport.progress(self.response.id, place, self.events)
+        await self._out.progress(self.response.id, place, self.events)
 
     async def queue(self, place: Place | None = None) -> None:
         """Say that the response waits for its turn; from here on it can be found."""
         self._responses.active[self.response.id] = self
         self._is_open = True
-        await self._send(self._writer.queued(place))
+        await self._out.send(self._writer.queued(place))
 
     def _opening(self) -> list[WireEvent]:
         """Return the first events that were not sent yet."""
@@ -128,23 +132,18 @@ class Turn:
         self._is_open = True
         return [self._writer.created(), self._writer.in_progress()]
 
-    async def _send(self, events: list[WireEvent]) -> None:
-        if events:
-            self._has_sent = True
-            await self._transport.send(events)
-
     async def _step(self, events: list[tuple[int, Event]]) -> None:
         failure = next((event for _, event in events if isinstance(event, Failure)), None)
-        if failure is not None and not self._has_sent:
+        if failure is not None and not self._out.has_sent:
             raise error_of(failure)
         out, progressed = self._opening(), not events
         for _, event in events:
             self._transport.observe(event)
             progressed = progressed or isinstance(event, Progress)
             out += self._read(event)
-        await self._send(out)
+        await self._out.send(out)
         if progressed:
-            await self._transport.progress(self.response.id, self._progress, self.events)
+            await self._out.progress(self.response.id, self._progress, self.events)
         self._dispatch()
 
     def _read(self, event: Event) -> list[WireEvent]:
@@ -228,7 +227,7 @@ class Turn:
     async def fail(self, error: FiresteelError) -> None:
         """End the response with `error`, when it was ended from outside."""
         if self.response.status in ("queued", "in_progress"):
-            await self._send([*self._opening(), *self._fail(error)])
+            await self._out.send([*self._opening(), *self._fail(error)])
 
     def _begin_next(self, steers: list[Steer]) -> Asked:
         """Become the response that begins with `steers`."""
@@ -255,7 +254,7 @@ class Turn:
         self._is_open = False
 
     async def steer(self, steer: Steer) -> WireEvent:
-        """Take the user's words in; send and return the event that says so.
+        """Take the user's words in; return the event that says so, which `run` sends: nobody waits for its reader.
 
         Raises SteerRefused, and what refuses a request: that which succeeds the response counts as one.
         """
@@ -266,8 +265,12 @@ class Turn:
         self._steers.append(steer)
         self._dispatch()
         event = accepted(steer, self.events)
-        await self._transport.send([event])
+        self._out.add(event)
         return event
+
+    def is_of(self, connection: Recent) -> bool:
+        """Return whether the client of `connection` reads the events."""
+        return self._origin.connection is connection
 
     def _check(self, steer: Steer) -> None:
         is_over = self._is_over or self._stop_reason != "" or steer.target != self.response.id

@@ -157,7 +157,7 @@ class Connection:
             await self.responses.steer(id, steer.input, self.scope, self.known)
         except (SteerRefused, RateLimited) as error:
             running = self.responses.running(id, self.scope)
-            events = running.events if running is not None else Events()
+            events = running.events if running is not None and running.is_of(self.known) else Events()
             await self.send([refused(id, steer.input, error, events)])
 
     def _interrupt(self, interrupt: InterruptEvent) -> None:
