@@ -273,21 +273,26 @@ async def test_a_response_that_is_stopped_while_it_is_rendered_is_not_written(
 
 
 async def test_a_response_that_is_stopped_while_it_is_queued_is_not_written() -> None:
-    stage = Stage(max_live=1, max_queue=1)
+    stage = Stage(max_live=1, max_queue=10)
     try:
-        _, first = await stage.start()
-        turn = await stage.turn()
-        await turn.queue()
-        second = asyncio.create_task(turn.run())
-        await settle()
-        turn.stop("cancelled")
+        turns = [await stage.turn() for _ in range(8)]
+        tasks = []
+        for turn in turns:
+            await turn.queue()
+            tasks.append(asyncio.create_task(turn.run()))
+            await settle()
+        num_running = len(stage.engine.works)
+        assert num_running < len(turns)
+        queued = turns[num_running]
+        queued.stop("cancelled")
         stage.engine.finish(0)
-        await first
         await settle()
-        assert stage.engine.cancelled == [work.id for work in stage.engine.works[1:]]
-        if not second.done():
-            stage.engine.finish(1, "cancelled")
-        await second
-        assert turn.response.status == "cancelled"
+        assert stage.engine.cancelled == [stage.engine.works[num_running].id]
+        stage.engine.finish(num_running, "cancelled")
+        await tasks[num_running]
+        assert queued.response.status == "cancelled"
+        for task in tasks:
+            task.cancel()
+        await settle()
     finally:
         stage.close()
