@@ -1,6 +1,13 @@
 """uvicorn's HTTP protocol with limits on what happens before a request is one: connections, head, time.
 
-A body is limited where it is read (`answer.py`), a slow reader where it is written to.
+A body is limited where it is read (`answer.py`), a slow reader where it is written to. Every state of a connection
+has one guard of its time, whatever else the client sends:
+
+- new, or in a head: `_await_head`, which begins with the first byte and with no other
+- an answer is open: the limits of the answer (`body_timeout`, `request_timeout`, `idle_write_timeout`); what is sent
+  ahead has no timer, because it is not always read then, and gets the one of its state when the answer is out
+- answered, but the body still comes: UNREAD_SECONDS
+- idle between requests: uvicorn's keep-alive, until the next byte
 """
 
 import asyncio
@@ -66,7 +73,8 @@ class LimitedProtocol(HttpToolsProtocol):
             raise RequestError(f"more than {MAX_AHEAD} requests are sent ahead of their answers")
         super().on_message_begin()
         self._is_in_head, self._fruitless_bytes, self._unread_bytes = True, 0, 0
-        self._await_head()
+        if not self._is_answering():
+            self._await_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header; one behind the body is none, since whoever it would speak to has decided already."""
@@ -85,18 +93,25 @@ class LimitedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_response_complete(self) -> None:
-        """The answer is out; a client that still sends its body is not read for ever."""
+        """The answer is out; a client that still sends its body, or the next head, is not read for ever."""
         super().on_response_complete()
-        if self._is_unwanted() and not self.transport.is_closing():
-            self._stop_timer()
-            self._timer = self.loop.call_later(UNREAD_SECONDS, self.transport.close)
+        if self.transport.is_closing():
+            return
+        if self._is_unwanted():
+            self._set_timer(UNREAD_SECONDS, self.transport.close)
+        elif self._is_in_head and not self._is_answering():
+            self._await_head()
 
     def on_message_complete(self) -> None:
-        """The body is here, wanted or not."""
+        """The body is here, wanted or not; behind one that was not, the connection is idle."""
+        was_unwanted = self._is_unwanted()
         super().on_message_complete()
-        if self.cycle is not None and self.cycle.response_complete:
+        if was_unwanted:
             self.cycle.more_body = False
             self._stop_timer()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
@@ -105,12 +120,17 @@ class LimitedProtocol(HttpToolsProtocol):
         self._refuse(error)
 
     def _await_head(self) -> None:
-        self._stop_timer()
-        self._timer = self.loop.call_later(self.read_config().header_seconds, self._head_is_late)
+        self._set_timer(self.read_config().header_seconds, self._head_is_late)
 
     def _head_is_late(self) -> None:
         seconds = self.read_config().header_seconds
         self._refuse(HeadTooSlow(f"the request's head did not arrive within {seconds:g} seconds; send it faster"))
+
+    def _set_timer(self, seconds: float, then: Callable[[], None]) -> None:
+        """Do `then` in so many seconds, and nothing else that was planned."""
+        self._stop_timer()
+        self._unset_keepalive_if_required()
+        self._timer = self.loop.call_later(seconds, then)
 
     def _stop_timer(self) -> None:
         if self._timer is not None:
@@ -138,13 +158,17 @@ class LimitedProtocol(HttpToolsProtocol):
         self.transport.write("\r\n".join([*head, "", ""]).encode() + body)
         self.transport.close()
 
+    def _is_answering(self) -> bool:
+        """Return whether a request is here that is not answered yet; the newest is answered last."""
+        return self.cycle is not None and not self.cycle.response_complete
+
     def _is_unwanted(self) -> bool:
         """Return whether what comes now is the rest of a request that is answered already."""
         return self.cycle is not None and self.cycle.response_complete and self.cycle.more_body
 
     def _is_amid_answer(self) -> bool:
         """Return whether what is written now would be read as a part of another answer, or as one more."""
-        if self.cycle is None or self.cycle.response_complete:
+        if not self._is_answering():
             return self._is_unwanted()
         return self.cycle.response_started or self._is_in_head or bool(self.pipeline)
 
