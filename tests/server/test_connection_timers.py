@@ -62,6 +62,18 @@ def test_behind_a_refused_body_the_connection_serves_on(locked: Live, cut: int) 
         assert wire.read_to_end().startswith(b"HTTP/1.1 200 ")
 
 
+@pytest.mark.parametrize("before", [b"", HEALTH], ids=["first", "second"])
+@pytest.mark.parametrize("header", [b"content-length: 10", b"x: " + b"y" * 9000], ids=["a body", "a long header"])
+def test_an_upgrade_that_opens_no_socket_takes_no_connection(locked: Live, before: bytes, header: bytes) -> None:
+    upgrade = b"GET /v1/responses HTTP/1.1\r\nhost: x\r\nconnection: upgrade\r\nupgrade: websocket\r\n"
+    with Wire(locked.port) as wire:
+        wire.socket.settimeout(8)
+        wire.socket.sendall(before)
+        assert not before or b" 200 " in wire.read()
+        wire.socket.sendall(upgrade + header + b"\r\n\r\n")
+        assert b"HTTP/1.1 400 " in wire.read_to_end()
+
+
 @pytest.mark.parametrize("ahead", [b"", HEALTH], ids=["second", "third"])
 def test_half_a_head_behind_a_stream_is_late_when_the_stream_is_out(locked: Live, ahead: bytes) -> None:
     with Wire(locked.port) as wire:

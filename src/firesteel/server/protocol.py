@@ -8,6 +8,7 @@ has one guard of its time, whatever else the client sends:
   ahead has no timer, because it is not always read then, and gets the one of its state when the answer is out
 - answered, but the body still comes: UNREAD_SECONDS
 - idle between requests: uvicorn's keep-alive, until the next byte
+- a WebSocket: the pings of its own protocol; a handshake that it cannot read is refused at once
 """
 
 import asyncio
@@ -112,6 +113,15 @@ class LimitedProtocol(HttpToolsProtocol):
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to the WebSocket protocol, which would keep one whose head it cannot read for ever."""
+        super().handle_websocket_upgrade()
+        handshake = getattr(self.transport.get_protocol(), "conn", None)
+        if handshake is not None and handshake.handshake_exc is not None:
+            error = RequestError("this opens no WebSocket; send no body, and at most 128 headers of 8 KiB each")
+            error.code = "invalid_http"
+            self._refuse(error)
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP."""
