@@ -58,6 +58,7 @@ def test_definitions_read_by_name_are_those_of_reading_all(data: st.DataObject, 
         assert [each.value.id for each in definitions._collect(name)] == values
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.characters(codec="utf-8", min_codepoint=0x80), min_size=1, max_size=8),
     st.sampled_from(["{", "$", "echo ", "a["]),
