@@ -188,3 +188,8 @@ class ConfigError(FiresteelError):
     """A setting that cannot work on this machine."""
 
     code = "config_error"
+
+
+def internal(error: Exception) -> FiresteelError:
+    """Return what a client is told of an `error` that nobody raised on purpose."""
+    return FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")

@@ -9,10 +9,16 @@ from typing import Any
 import pytest
 
 from firesteel.cli.chat.loading import Settings
+from firesteel.cli.chat.present import present
+from firesteel.cli.chat.status import Status
 from firesteel.cli.guarding import remarks
 from firesteel.cli.talk import open_chat
 from firesteel.config import EngineConfig
+from firesteel.session.conversation import Conversation
+from firesteel.session.updates import Ended
+from firesteel.types import Usage
 from firesteel.verdict import GuardReport
+from tests.cli.test_chat_pieces import Shown
 from tests.server.live import environment, firesteel
 
 BAD = "os.system('ls ' + x)"
@@ -120,3 +126,13 @@ def test_an_answer_that_was_ended_and_a_guard_that_broke_are_told() -> None:
     ended, broke = remarks(GuardReport(version="1", is_live=False, num_failures=1), "", reason="content_filter")
     assert "the answer ends here" in ended
     assert "its silence means nothing" in broke
+
+
+def test_the_terminal_says_it_below_the_answer() -> None:
+    shown, conversation = Shown(), Conversation(None, lambda _: None)
+    report = GuardReport(version="1", is_live=False, num_rewinds=2)
+    usage = Usage(num_prompt_tokens=1, num_cached_tokens=0, num_output_tokens=1, guard=report)
+    shown.screen.begin_answer()
+    shown.screen.add("x = 1")
+    present(Ended(reason="content_filter", usage=usage), conversation, shown.screen, Status("m"), 0.0)
+    assert shown.text.splitlines() == ["x = 1", "(ended by the guard)", "guard: took back vulnerable code 2 times"]

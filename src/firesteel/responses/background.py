@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import msgspec
 
-from firesteel.errors import FiresteelError
+from firesteel.errors import FiresteelError, internal
 from firesteel.responses.turn import Turn
 from firesteel.stream.response_events import Events, WireEvent
 from firesteel.types import Event, Progress
@@ -113,7 +113,7 @@ class Background:
         except asyncio.CancelledError:
             await turn.fail(self._last_word)
         except Exception as error:
-            await turn.fail(FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel"))
+            await turn.fail(internal(error))
             raise
         finally:
             log.visit.close(turn.status)

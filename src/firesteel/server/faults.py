@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from firesteel.errors import FiresteelError, Overloaded, RequestError
+from firesteel.errors import FiresteelError, Overloaded, RequestError, internal
 from firesteel.wire.errors import encode_error
 
 log = logging.getLogger("firesteel")
@@ -43,7 +43,7 @@ def methods_of(path: str, routes: list[Route]) -> list[str]:
 
 
 async def _our_fault(request: Request, error: Exception) -> Response:
-    return Response(encode_error(_internal(error), _kind(request)), 500, media_type="application/json")
+    return Response(encode_error(internal(error), _kind(request)), 500, media_type="application/json")
 
 
 def fault_of(error: Exception) -> FiresteelError:
@@ -51,11 +51,7 @@ def fault_of(error: Exception) -> FiresteelError:
     if isinstance(error, FiresteelError):
         return error
     log.error("internal error", exc_info=error)
-    return _internal(error)
-
-
-def _internal(error: Exception) -> FiresteelError:
-    return FiresteelError(f"internal error ({type(error).__name__}); this is a bug in Firesteel")
+    return internal(error)
 
 
 def _kind(request: Request) -> str:
